@@ -1,0 +1,1 @@
+"""Side-by-side measurements of the line against its alternatives."""

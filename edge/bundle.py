@@ -1,0 +1,265 @@
+"""The signed bundle: one file with networks, specs, thresholds and golden inputs, checked before any parser sees it.
+
+Layout (little-endian): magic 8 bytes · public key 32 · Ed25519 signature 64 · manifest length u32 · manifest JSON · files.
+The signature covers magic, key, manifest length and manifest; the manifest holds offset, size and SHA-256 of every file, and the
+file ends where the last of them ends, so every byte is covered. Files are never unpacked to disk: names are only keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from edge.config import NAME
+from edge.errors import BundleContentError, BundleFormatError, BundleSignatureError
+from edge.inspector.heightmap.spec import HeightmapSpec
+
+MAGIC = b"CORDON\x00\x01"
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+MAX_BUNDLE_BYTES = 2 * 1024**3
+_KEY, _SIGNATURE, _LENGTH = 32, 64, struct.Struct("<I")
+_HEADER = len(MAGIC) + _KEY + _SIGNATURE + _LENGTH.size
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file inside the bundle; `offset` counts from the end of the manifest."""
+
+    name: str
+    offset: int
+    size: int
+    sha256: str
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One network: a Q/DQ ONNX file with one u8 input [1, 1, height, width] and one f32 output [1, classes] of probabilities."""
+
+    name: str
+    file: str
+    architecture: str
+    input: str
+    output: str
+    classes: tuple[str, ...]
+    """Labels in the order of the output; index 0 is the first."""
+
+
+class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A recorded frame with the answer it must give: the payload goes through heightmap and engine at load.
+
+    For the router `label` is the typology and `score` its probability; for a typology `score` is the badness.
+    """
+
+    file: str
+    label: str
+    kind: Literal["heightmap", "range"]
+    shape: tuple[int, int]
+    dtype: Literal["u1", "u2", "f4"]
+    score: float
+    pitch_mm: tuple[float, float] = (1.0, 1.0)
+    z_scale_mm: float = 1.0
+    z_offset_mm: float = 0.0
+    no_data: float = 0.0
+    tolerance: float = 0.02
+
+
+class TypologySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything needed to judge one typology: how frames are prepared, which networks run, and where good ends."""
+
+    name: str
+    heightmap: HeightmapSpec
+    members: tuple[Member, ...]
+    threshold: float
+    """Badness (mean probability of `bad_label` over the members) up to which a weld is good."""
+    golden: tuple[Golden, ...]
+    bad_label: str = "bad"
+    scoring: Literal["classifier"] = "classifier"
+
+    def __post_init__(self) -> None:
+        _check(NAME.match(self.name) is not None, "typology name", self.name)
+        _check(math.isfinite(self.threshold) and 0.0 < self.threshold < 1.0, f"threshold of typology {self.name}", self.threshold)
+        _check(bool(self.members), f"members of typology {self.name}", self.members)
+        _check(all(self.bad_label in m.classes for m in self.members), f"bad_label of typology {self.name}", self.bad_label)
+        labels = {g.label for g in self.golden}
+        _check(len(labels) >= 2 and self.bad_label in labels, f"golden inputs of typology {self.name} (need good and bad)", labels)
+
+
+class RouterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The network that names the typology of a frame that does not; below `confidence` it names none."""
+
+    heightmap: HeightmapSpec
+    member: Member
+    confidence: float
+    golden: tuple[Golden, ...]
+
+    def __post_init__(self) -> None:
+        _check(0.5 <= self.confidence < 1.0, "router confidence", self.confidence)
+        _check(bool(self.golden), "golden inputs of the router", self.golden)
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the signature covers."""
+
+    format: Literal[1]
+    name: str
+    version: int
+    created: str
+    """UTC, ISO 8601; informational."""
+    typologies: tuple[TypologySpec, ...]
+    files: tuple[FileEntry, ...]
+    router: RouterSpec | None = None
+    provenance: dict[str, str] = {}
+    """Tool versions, data hashes, commit; informational."""
+
+    def __post_init__(self) -> None:
+        _check(self.version >= 1, "bundle version", self.version)
+        names = [t.name for t in self.typologies]
+        _check(bool(names) and len(set(names)) == len(names), "typologies (need at least one, each once)", names)
+        wanted = {m.file for t in self.typologies for m in t.members} | {g.file for t in self.typologies for g in t.golden}
+        if self.router is not None:
+            wanted |= {self.router.member.file} | {g.file for g in self.router.golden}
+            _check(set(self.router.member.classes) <= set(names), "router classes", self.router.member.classes)
+        missing = wanted - {f.name for f in self.files}
+        _check(not missing, "files that the manifest refers to but does not list", sorted(missing))
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """A bundle whose signature and hashes were verified, with the very bytes that were verified."""
+
+    manifest: Manifest
+    hash: str
+    """SHA-256 of the manifest, 64 hex digits: the bundle's identity in records and heartbeats."""
+    signed_by: str
+    files: dict[str, memoryview]
+
+    def __repr__(self) -> str:
+        return f"Bundle({self.manifest.name!r}, version={self.manifest.version}, hash={self.hash[:12]}, files={len(self.files)})"
+
+
+def open_bundle(path: Path, trusted_keys: tuple[str, ...]) -> Bundle:
+    """Read a bundle once and verify it. Raises BundleFormatError, BundleSignatureError or BundleContentError."""
+    return verify_bundle(_read(path), trusted_keys, source=str(path))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BUNDLE_BYTES:
+                raise BundleFormatError(f"{path} is too large for a bundle", seen=size, remedy=f"At most {MAX_BUNDLE_BYTES} bytes are read")
+            return file.read(MAX_BUNDLE_BYTES + 1)
+    except OSError as exc:
+        raise BundleFormatError(f"cannot read the bundle {path}", seen=exc.strerror, remedy="Check the path and the file's rights") from exc
+
+
+def verify_bundle(data: bytes, trusted_keys: tuple[str, ...], *, source: str = "bundle") -> Bundle:
+    """Signature first, then the manifest, then every file's SHA-256. Raises as `open_bundle`."""
+    if len(data) < _HEADER or data[: len(MAGIC)] != MAGIC:
+        raise BundleFormatError(
+            f"{source} is not a bundle of this format", seen=data[:8].hex(), remedy="Export it again with `cordon export`"
+        )
+    key = data[len(MAGIC) : len(MAGIC) + _KEY]
+    signature = data[len(MAGIC) + _KEY : len(MAGIC) + _KEY + _SIGNATURE]
+    (length,) = _LENGTH.unpack_from(data, _HEADER - _LENGTH.size)
+    if length > MAX_MANIFEST_BYTES or len(data) < _HEADER + length:
+        raise BundleFormatError(f"{source} is truncated or its manifest too large", seen=length, remedy="Copy or export it again")
+    if key.hex() not in trusted_keys:
+        raise BundleSignatureError(
+            f"{source} is signed by a key this box does not trust",
+            seen=key.hex(),
+            remedy="Add the key to inspector.trusted_keys only if it is yours; otherwise refuse the file",
+        )
+    manifest_bytes = data[_HEADER : _HEADER + length]
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, _signed_part(key, manifest_bytes))
+    except InvalidSignature as exc:
+        raise BundleSignatureError(
+            f"{source} was altered after signing, or never signed",
+            seen=f"key {key.hex()[:16]}",
+            remedy="Copy it again from its source; do not use it",
+        ) from exc
+    manifest = _manifest(manifest_bytes, source)
+    files = _files(manifest, memoryview(data)[_HEADER + length :], source)
+    return Bundle(manifest, hashlib.sha256(manifest_bytes).hexdigest(), key.hex(), files)
+
+
+def _signed_part(key: bytes, manifest: bytes) -> bytes:
+    return MAGIC + key + _LENGTH.pack(len(manifest)) + manifest
+
+
+def _manifest(data: bytes, source: str) -> Manifest:
+    try:
+        return msgspec.json.decode(data, type=Manifest)
+    except msgspec.MsgspecError as exc:
+        raise BundleFormatError(
+            f"the manifest of {source} does not fit the schema", seen=exc, remedy="Export it again with this release"
+        ) from exc
+
+
+def _files(manifest: Manifest, body: memoryview, source: str) -> dict[str, memoryview]:
+    files: dict[str, memoryview] = {}
+    end = 0
+    for entry in manifest.files:
+        if entry.offset != end or entry.size < 0 or entry.offset + entry.size > len(body) or entry.name in files:
+            raise BundleContentError(
+                f"{source}: file {entry.name} does not lie where it should", seen=entry, remedy="Copy or export it again"
+            )
+        end = entry.offset + entry.size
+        view = body[entry.offset : end]
+        if hashlib.sha256(view).hexdigest() != entry.sha256:
+            raise BundleContentError(
+                f"{source}: file {entry.name} was altered", seen=f"{entry.size} bytes", remedy="Copy it again from its source"
+            )
+        files[entry.name] = view
+    if end != len(body):
+        raise BundleContentError(
+            f"{source} has bytes that no manifest entry covers", seen=len(body) - end, remedy="Copy or export it again"
+        )
+    return files
+
+
+def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
+    """The manifest's list for `files`, laid out one after the other in the mapping's order."""
+    entries = []
+    offset = 0
+    for name, data in files.items():
+        entries.append(FileEntry(name, offset, len(data), hashlib.sha256(data).hexdigest()))
+        offset += len(data)
+    return tuple(entries)
+
+
+def sign_bundle(manifest: Manifest, files: Mapping[str, bytes], key: Ed25519PrivateKey) -> bytes:
+    """The bundle's bytes. `manifest.files` must be `file_entries(files)`; what is returned verifies, or BundleError is raised."""
+    public = key.public_key().public_bytes_raw()
+    text = msgspec.json.encode(manifest)
+    head = MAGIC + public + key.sign(_signed_part(public, text)) + _LENGTH.pack(len(text)) + text
+    data = head + b"".join(files.values())
+    verify_bundle(data, (public.hex(),), source="the bundle just signed")
+    return data
+
+
+def save_bundle(data: bytes, path: Path) -> None:
+    """Write atomically and durably: a power cut leaves the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _check(condition: bool, what: str, seen: object) -> None:
+    if not condition:
+        raise BundleFormatError(f"manifest: {what} not usable", seen=seen, remedy="Export the bundle again with `cordon export`")

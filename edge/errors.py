@@ -1,0 +1,116 @@
+"""Every error this project raises on purpose, as one tree, each saying what failed, what was seen and what to do.
+
+CordonError
+├── ConfigError              a key of the configuration file is missing, unknown or out of range
+├── BundleError              the bundle may not be used
+│   ├── BundleFormatError    not a bundle, truncated, or a manifest that does not fit the schema
+│   ├── BundleSignatureError unsigned, altered, or signed by a key this box does not trust
+│   └── BundleContentError   a file of the bundle is missing or differs from its SHA-256
+├── KnownAnswerError         a golden input did not give the score the bundle promises
+├── EngineError              a network could not be compiled or run
+├── FrameError               a camera frame that may not be judged; carries the verdict's reason
+├── LinkError                the serial link to the robot
+│   ├── PortMissingError     no such device
+│   └── PortBusyError        another process holds the device
+├── RecordError              the durable record
+│   ├── StorageError         a write or a commit failed
+│   └── ChainError           the hash chain is broken: a record was changed or lost
+├── ContractError            gate and inspector do not understand each other
+├── DatasetError             a training or calibration folder that cannot be used
+├── ExportError              a trained network that cannot become a bundle
+└── SimulationError          a simulated camera, robot or line that could not do its part
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge.contract import Reason
+
+
+class CordonError(Exception):
+    """The root: `what` failed, the value `seen`, and the `remedy`; `str()` joins the three in one sentence each."""
+
+    def __init__(self, what: str, *, seen: object = None, remedy: str) -> None:
+        self.what = what
+        self.seen = seen
+        self.remedy = remedy
+        shown = "" if seen is None else f" (seen: {seen})"
+        super().__init__(f"{what}{shown}. {remedy}")
+
+
+class ConfigError(CordonError):
+    """A key of the configuration file is missing, unknown or out of range."""
+
+
+class BundleError(CordonError):
+    """The bundle may not be used."""
+
+
+class BundleFormatError(BundleError):
+    """Not a bundle, truncated, or a manifest that does not fit the schema."""
+
+
+class BundleSignatureError(BundleError):
+    """Unsigned, altered, or signed by a key this box does not trust."""
+
+
+class BundleContentError(BundleError):
+    """A file of the bundle is missing or differs from its SHA-256."""
+
+
+class KnownAnswerError(CordonError):
+    """A golden input did not give the score the bundle promises."""
+
+
+class EngineError(CordonError):
+    """A network could not be compiled or run."""
+
+
+class FrameError(CordonError):
+    """A camera frame that may not be judged; `reason` is what the verdict will say."""
+
+    def __init__(self, reason: Reason, what: str, *, seen: object = None, remedy: str) -> None:
+        self.reason = reason
+        super().__init__(what, seen=seen, remedy=remedy)
+
+
+class LinkError(CordonError):
+    """The serial link to the robot."""
+
+
+class PortMissingError(LinkError):
+    """There is no such serial device."""
+
+
+class PortBusyError(LinkError):
+    """Another process holds the serial device."""
+
+
+class RecordError(CordonError):
+    """The durable record."""
+
+
+class StorageError(RecordError):
+    """A write or a commit failed; no ACCEPT may leave until the store was checked."""
+
+
+class ChainError(RecordError):
+    """The hash chain is broken: a record was changed, removed or lost."""
+
+
+class ContractError(CordonError):
+    """Gate and inspector do not understand each other."""
+
+
+class DatasetError(CordonError):
+    """A training or calibration folder that cannot be used."""
+
+
+class ExportError(CordonError):
+    """A trained network that cannot become a bundle."""
+
+
+class SimulationError(CordonError):
+    """A simulated camera, robot or line that could not do its part."""

@@ -1,0 +1,1 @@
+"""The gate keeps the promises: serial link, deadlines, the final verdict and the records."""

@@ -1,0 +1,1 @@
+"""The inspector does the work: frames in, heightmaps, engines, scores out."""

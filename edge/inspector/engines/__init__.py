@@ -1,0 +1,1 @@
+"""Networks compiled for this box, one module per runtime."""

@@ -1,0 +1,94 @@
+"""The declarative description of how a frame becomes a heightmap; part of the signed bundle, per typology."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import msgspec
+
+from edge.errors import ConfigError
+
+MAX_SIDE = 2048
+"""Largest height or width of a network's input in pixels."""
+
+
+class OutlierFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Drop points further than `limit_mm` from the median of their `window` x `window` neighbourhood (valid pixels only)."""
+
+    window: int = 5
+    limit_mm: float = 2.0
+
+
+class PlaneRemoval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fit z = a x + b y + c robustly and subtract it; points within `inlier_mm` of the plane belong to the sheet."""
+
+    inlier_mm: float = 0.5
+    iterations: int = 64
+
+
+class MillimetreWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="mm", tag_field="by"):
+    """Heights low_mm..high_mm become gray 1..255, clipped. A u8 `heightmap` frame counts as windowed already."""
+
+    low_mm: float
+    high_mm: float
+
+
+class PercentileWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="percentile", tag_field="by"):
+    """The image's own percentiles of its valid pixels become gray 1 and 255, clipped; also applied to u8 frames."""
+
+    low: float = 2.0
+    high: float = 98.0
+
+
+Window: TypeAlias = MillimetreWindow | PercentileWindow
+
+
+class HeightmapSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Frame → outliers → plane → window → u8 (0 = no data) → letterbox with zeros to height x width.
+
+    Normalisation ((gray / 255 - mean) / std per channel, 3 equal channels) happens inside the exported network, so what
+    is uploaded is `height` x `width` bytes; `mean` and `std` are kept here as the record of what the network contains.
+    """
+
+    window: Window
+    height: int = 128
+    width: int = 352
+    outliers: OutlierFilter | None = None
+    plane: PlaneRemoval | None = None
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        _require(8 <= self.height <= MAX_SIDE and 8 <= self.width <= MAX_SIDE, "height and width", (self.height, self.width))
+        _require(all(math.isfinite(m) for m in self.mean), "mean", self.mean)
+        _require(all(math.isfinite(s) and s > 0 for s in self.std), "std", self.std)
+        match self.window:
+            case MillimetreWindow(low_mm=low, high_mm=high):
+                _require(math.isfinite(low) and math.isfinite(high) and low < high, "window.low_mm < window.high_mm", (low, high))
+            case PercentileWindow(low=low, high=high):
+                _require(0.0 <= low < high <= 100.0, "0 <= window.low < window.high <= 100", (low, high))
+        if self.outliers is not None:
+            _require(self.outliers.window in (3, 5), "outliers.window", self.outliers.window)
+            _require(0 < self.outliers.limit_mm < math.inf, "outliers.limit_mm", self.outliers.limit_mm)
+        if self.plane is not None:
+            _require(0 < self.plane.inlier_mm < math.inf, "plane.inlier_mm", self.plane.inlier_mm)
+            _require(1 <= self.plane.iterations <= 1024, "plane.iterations", self.plane.iterations)
+
+
+def _require(condition: bool, what: str, seen: object) -> None:
+    if not condition:
+        raise ConfigError(f"heightmap spec: {what} is out of range", seen=seen, remedy="Correct the spec the network is exported with")
+
+
+def spec_from_json(text: bytes) -> HeightmapSpec:
+    """Read a spec from JSON. Raises ConfigError."""
+    try:
+        return msgspec.json.decode(text, type=HeightmapSpec)
+    except msgspec.MsgspecError as exc:
+        raise ConfigError("heightmap spec does not fit the schema", seen=exc, remedy="See docs/heightmap.md") from exc
+
+
+def spec_to_json(spec: HeightmapSpec) -> bytes:
+    """The canonical JSON of a spec; `spec_from_json` reads it back equal."""
+    return msgspec.json.encode(spec, order="deterministic")

@@ -1,0 +1,1 @@
+"""Trained network to ONNX, INT8, proof and signed bundle."""

@@ -1,0 +1,1 @@
+"""Architectures and checkpoint files that train and export share."""

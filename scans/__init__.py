@@ -1,0 +1,1 @@
+"""Labelled folders of scans: what train, calib, export and sim read."""

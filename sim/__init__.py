@@ -1,0 +1,1 @@
+"""A camera, a robot and synthetic welds, for the demo, commissioning and tests."""

@@ -1,0 +1,1 @@
+"""From a folder of good and bad scans to a trained typology network."""
