@@ -1,0 +1,86 @@
+"""The networks this project trains itself: a registry of names that `build` turns into PyTorch modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from edge.errors import ExportError
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions with a shortcut; the first one and the shortcut may halve the image and widen it."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.first = _convolution(inputs, outputs, stride=stride)
+        self.second = _convolution(outputs, outputs)
+        same = stride == 1 and inputs == outputs
+        self.shortcut = nn.Identity() if same else _convolution(inputs, outputs, kernel=1, stride=stride)
+        self.relu = nn.ReLU()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """f32 [N, inputs, H, W] → [N, outputs, H / stride, W / stride]."""
+        changed = self.second(self.relu(self.first(image)))
+        summed: Tensor = self.relu(changed + self.shortcut(image))
+        return summed
+
+
+class SmallResidualNetwork(nn.Module):
+    """Five residual blocks of 16 to 96 channels; about 0.3 M weights and 56 M multiplications for 128 x 352.
+
+    Average pooling sees how the seam lies as a whole, max pooling the one pore or lump in it: the head gets both.
+    Only convolution, batch norm, ReLU, addition and pooling, in multiples of 16 channels, so that it quantises well.
+    """
+
+    def __init__(self, classes: int, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(_convolution(3, 16, stride=2), nn.ReLU())
+        self.stages = nn.Sequential(
+            Residual(16, 16, 2),
+            Residual(16, 32, 2),
+            Residual(32, 64, 2),
+            Residual(64, 64),
+            Residual(64, 96, 2),
+        )
+        self.average = nn.AdaptiveAvgPool2d(1)
+        self.maximum = nn.AdaptiveMaxPool2d(1)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(192, classes))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """f32 [N, 3, H, W], normalised → logits f32 [N, classes]; H and W at least 32."""
+        features = self.stages(self.stem(image))
+        pooled = torch.cat((self.average(features), self.maximum(features)), dim=1)
+        logits: Tensor = self.head(pooled.flatten(1))
+        return logits
+
+
+def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+
+def _resnet18(classes: int) -> nn.Module:
+    from torchvision.models import resnet18  # noqa: PLC0415 - costs a second that the small network need not pay
+
+    network: nn.Module = resnet18(weights=None, num_classes=classes)
+    return network
+
+
+ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {"small": SmallResidualNetwork, "resnet18": _resnet18}
+"""Every name `build` knows."""
+
+
+def build(architecture: str, classes: int) -> nn.Module:
+    """A network with fresh random weights: input f32 [N, 3, H, W] normalised, output logits f32 [N, classes].
+
+    Raises ExportError for an unknown name or fewer than two classes.
+    """
+    if architecture not in ARCHITECTURES:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise ExportError("this architecture is not known", seen=architecture, remedy=f"Choose one of: {known}")
+    if classes < 2:
+        raise ExportError("a classifier needs at least two classes", seen=classes, remedy="Give one class name per output")
+    return ARCHITECTURES[architecture](classes)
