@@ -1,0 +1,184 @@
+"""A labelled folder of scans: which files, which label, which group, and how to read one."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import DatasetError
+from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Label = Literal["good", "bad"]
+Kind = Literal["heightmap", "range"]
+
+SUFFIXES = (".png", ".tif", ".tiff", ".npy")
+LABEL_FOLDERS: dict[str, Label] = {
+    "good": "good",
+    "soldadura_buena": "good",
+    "buena": "good",
+    "buenas": "good",
+    "bad": "bad",
+    "soldadura_mala": "bad",
+    "mala": "bad",
+    "malas": "bad",
+}
+"""Folder names (compared in lower case) and the label they stand for; the Spanish ones are the thesis's."""
+GROUP_COLUMNS = ("group", "scan")
+
+
+class Scale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`scan.toml`: what one pixel and one unit of a range image mean, for every file of the folder."""
+
+    pitch_mm: tuple[float, float] = (1.0, 1.0)
+    """Distance of neighbouring pixels along x (columns) and y (rows)."""
+    z_scale_mm: float = 1.0
+    z_offset_mm: float = 0.0
+    no_data: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One file; scans of one `group` (one part, one capture) look alike and never fall on both sides of a split."""
+
+    path: Path
+    label: Label
+    group: str
+
+
+@dataclass(frozen=True)
+class ScanFolder:
+    """What `find_scans` found, in a stable order."""
+
+    root: Path
+    scans: tuple[Scan, ...]
+    spec: HeightmapSpec | None = None
+    """`heightmap.json` of the folder, if there is one."""
+    scale: Scale = field(default_factory=Scale)
+
+    def labelled(self, label: Label) -> tuple[Scan, ...]:
+        """The scans of one label."""
+        return tuple(scan for scan in self.scans if scan.label == label)
+
+
+def find_scans(root: Path, *, table: Path | None = None) -> ScanFolder:
+    """Find the scans below `root`'s label folders; groups come from `table`, or the one CSV in `root` that has the columns.
+
+    A scan without a row in the table is a group of its own. Raises DatasetError for a missing folder, missing label folders,
+    no scan under one of the labels, or a table whose label contradicts the folder.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"there is no folder {root}", remedy="Give the folder that has good/ and bad/ in it")
+    folders = _label_folders(root)
+    groups = _groups(root, table)
+    scans = tuple(
+        Scan(path, label, groups.get(path.relative_to(root).as_posix(), path.relative_to(root).as_posix()))
+        for folder, label in folders
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+    for label in ("good", "bad"):
+        if not any(scan.label == label for scan in scans):
+            raise DatasetError(
+                f"{root} has no {label} scans",
+                seen=f"{len(scans)} scans in all",
+                remedy=f"Put {', '.join(SUFFIXES)} files of both labels into good/ and bad/",
+            )
+    spec = root / "heightmap.json"
+    return ScanFolder(root, scans, spec_from_json(spec.read_bytes()) if spec.is_file() else None, read_scale(root))
+
+
+def _label_folders(root: Path) -> list[tuple[Path, Label]]:
+    found = [(f, LABEL_FOLDERS[f.name.lower()]) for f in sorted(root.iterdir()) if f.is_dir() and f.name.lower() in LABEL_FOLDERS]
+    if {label for _, label in found} != {"good", "bad"}:
+        raise DatasetError(
+            f"{root} does not have a folder for each label",
+            seen=sorted(f.name for f in root.iterdir() if f.is_dir()),
+            remedy=f"Name one folder for each label; known names: {', '.join(LABEL_FOLDERS)}",
+        )
+    return found
+
+
+def _groups(root: Path, table: Path | None) -> dict[str, str]:
+    tables = [table] if table is not None else sorted(root.glob("*.csv"))
+    for path in tables:
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as exc:
+            raise DatasetError(f"cannot read the table {path}", seen=exc, remedy="Give a UTF-8 CSV with a header line") from exc
+        column = next((c for c in GROUP_COLUMNS if rows and c in rows[0]), None)
+        if column is not None and "file" in rows[0]:
+            return _group_of_file(root, path, rows, column)
+    if table is not None:
+        raise DatasetError(
+            f"{table} names no groups", seen="no usable columns", remedy=f"Columns must be file and one of {', '.join(GROUP_COLUMNS)}"
+        )
+    return {}
+
+
+def _group_of_file(root: Path, table: Path, rows: list[dict[str, str]], column: str) -> dict[str, str]:
+    groups: dict[str, str] = {}
+    for row in rows:
+        name = row["file"].strip()
+        # Tables written above the folder name files with the folder's own name in front.
+        name = name.removeprefix(f"{root.name}/")
+        label = LABEL_FOLDERS.get(name.split("/", 1)[0].lower())
+        said = LABEL_FOLDERS.get((row.get("label") or "").strip().lower())
+        if label is not None and said is not None and label != said:
+            raise DatasetError(f"{table} says {said}, the folder says {label}", seen=name, remedy="Correct one of the two")
+        groups[name] = row[column].strip()
+    return groups
+
+
+def read_scale(root: Path) -> Scale:
+    """`scan.toml` of a folder, or the defaults. Raises DatasetError when it does not fit."""
+    path = root / "scan.toml"
+    if not path.is_file():
+        return Scale()
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Scale)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as exc:
+        raise DatasetError(f"{path} does not fit the schema", seen=exc, remedy=f"Keys: {', '.join(Scale.__struct_fields__)}") from exc
+
+
+def read_image(path: Path) -> NDArray[Any]:
+    """One scan as a 2-D array: uint8 (heightmap), or uint16 / float32 (range). Raises DatasetError."""
+    try:
+        image: Any = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except (OSError, ValueError) as exc:
+        raise DatasetError(f"cannot read the scan {path}", seen=exc, remedy="Remove the file or write it again") from exc
+    if image is None:
+        raise DatasetError(f"{path} is not an image", remedy="Remove the file or write it again as PNG, TIFF or NPY")
+    if image.ndim == 3 and image.dtype == np.uint8 and (image == image[..., :1]).all():
+        image = image[..., 0]  # gray saved as colour: three equal channels
+    if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16, np.float32):
+        raise DatasetError(
+            f"{path} is not a height image", seen=f"{image.dtype} {image.shape}", remedy="Save one channel as uint8, uint16 or float32"
+        )
+    return np.ascontiguousarray(image)
+
+
+def kind_of(image: NDArray[Any]) -> Kind:
+    """`heightmap` for 8-bit images (made elsewhere, as in the sources), `range` for 16-bit and float ones."""
+    return "heightmap" if image.dtype == np.uint8 else "range"
+
+
+def walk_images(root: Path) -> Iterator[Path]:
+    """Every scan file below `root`, sorted, whatever the folders are called."""
+    if not root.is_dir():
+        raise DatasetError(f"there is no folder {root}", remedy="Give a folder with PNG, TIFF or NPY scans")
+    return (path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.errors import DatasetError
+from scans.folder import Scale, find_scans, kind_of, read_image
+from scans.split import folds_by_group, split_by_group
+
+
+def _folder(root: Path, good: str = "good", bad: str = "bad", count: int = 10) -> Path:
+    for name in (good, bad):
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            cv2.imwrite(str(root / name / f"{i}.png"), np.full((8, 12), i + 1, np.uint8))
+    return root
+
+
+@pytest.mark.parametrize(("good", "bad"), [("good", "bad"), ("Soldadura_Buena", "Soldadura_Mala")])
+def test_english_and_spanish_folders_are_found(tmp_path: Path, good: str, bad: str) -> None:
+    found = find_scans(_folder(tmp_path, good, bad))
+    assert [len(found.labelled("good")), len(found.labelled("bad"))] == [10, 10]
+
+
+def test_a_folder_of_one_label_is_refused(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    for file in (tmp_path / "bad").iterdir():
+        file.unlink()
+    with pytest.raises(DatasetError, match="no bad scans"):
+        find_scans(tmp_path)
+
+
+def test_a_folder_without_label_folders_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    with pytest.raises(DatasetError, match="others"):
+        find_scans(tmp_path)
+
+
+def test_groups_come_from_the_table(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    rows = [f"{label}/{i}.png,{label},part{i // 2}" for label in ("good", "bad") for i in range(10)]
+    (tmp_path / "tiles.csv").write_text("file,label,scan\n" + "\n".join(rows))
+    assert {scan.group for scan in find_scans(tmp_path).scans} == {f"part{i}" for i in range(5)}
+
+
+def test_a_table_that_contradicts_the_folder_is_refused(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    (tmp_path / "t.csv").write_text("file,label,scan\ngood/0.png,bad,p\n")
+    with pytest.raises(DatasetError, match="says bad"):
+        find_scans(tmp_path)
+
+
+def test_no_group_lies_on_both_sides_and_every_scan_is_tested_once(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    (tmp_path / "t.csv").write_text(
+        "file,label,scan\n" + "\n".join(f"{label}/{i}.png,{label},{label}{i // 2}" for label in ("good", "bad") for i in range(10))
+    )
+    scans = find_scans(tmp_path).scans
+    folds = folds_by_group(scans, folds=5, seed=3)
+    assert sorted(s.path for _, test in folds for s in test) == sorted(s.path for s in scans)
+    for train, test in folds:
+        assert not {s.group for s in train} & {s.group for s in test}
+
+
+def test_a_split_holds_both_labels_on_both_sides(tmp_path: Path) -> None:
+    train, held_out = split_by_group(find_scans(_folder(tmp_path)).scans, held_out=0.2, seed=1)
+    assert [len(train), len(held_out)] == [16, 4]
+    assert {s.label for s in held_out} == {"good", "bad"}
+
+
+def test_too_few_groups_for_the_folds_are_refused(tmp_path: Path) -> None:
+    scans = find_scans(_folder(tmp_path, count=2)).scans
+    with pytest.raises(DatasetError, match="5 folds"):
+        folds_by_group(scans, folds=5, seed=1)
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(np.uint8, "heightmap"), (np.uint16, "range"), (np.float32, "range")])
+def test_images_keep_their_type(tmp_path: Path, dtype: type, kind: str) -> None:
+    image = np.arange(12, dtype=dtype).reshape(3, 4)
+    np.save(tmp_path / "a.npy", image)
+    assert kind_of(read_image(tmp_path / "a.npy")) == kind
+    cv2.imwrite(str(tmp_path / "a.tiff"), image)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tiff"), image)
+
+
+def test_colour_and_pickles_are_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "c.png"), np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8))
+    with pytest.raises(DatasetError, match="not a height image"):
+        read_image(tmp_path / "c.png")
+    np.save(tmp_path / "p.npy", np.array([{"a": 1}], dtype=object))
+    with pytest.raises(DatasetError, match="cannot read"):
+        read_image(tmp_path / "p.npy")
+
+
+def test_the_scale_is_read_and_checked(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    (tmp_path / "scan.toml").write_text("pitch_mm = [0.2, 0.2]\nz_scale_mm = 0.005\n")
+    assert find_scans(tmp_path).scale == Scale(pitch_mm=(0.2, 0.2), z_scale_mm=0.005)
+    (tmp_path / "scan.toml").write_text("z_scale = 1\n")
+    with pytest.raises(DatasetError, match="z_scale"):
+        find_scans(tmp_path)
