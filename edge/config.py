@@ -127,13 +127,17 @@ def load_config(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path} is not valid TOML", seen=exc, remedy="Correct the line named") from exc
     try:
-        return msgspec.convert(raw, Config)
+        return msgspec.convert(raw, Config, dec_hook=_path)
     except msgspec.ValidationError as exc:
-        if isinstance(exc.__cause__, ConfigError):
-            raise ConfigError(f"{path}: {exc.__cause__.what}", seen=exc.__cause__.seen, remedy=exc.__cause__.remedy) from exc
         raise ConfigError(f"{path} does not fit the schema", seen=exc, remedy="See docs/configuration.md for every key") from exc
     except ConfigError as exc:
         raise ConfigError(f"{path}: {exc.what}", seen=exc.seen, remedy=exc.remedy) from exc
+
+
+def _path(kind: type[object], value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"Expected {kind.__name__}")
 
 
 def _require(condition: bool, key: str, seen: object, remedy: str) -> None:

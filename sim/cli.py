@@ -1,0 +1,24 @@
+"""`cordon sim camera|robot|welds|line`: simulators for the demo, for commissioning and for tests with real ports."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "camera": "sim.camera",
+    "robot": "sim.robot",
+    "welds": "sim.dataset",
+    "demo": "sim.demo",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Hand over to the simulator named first; each explains itself with --help."""
+    if not argv or argv[0] not in COMMANDS:
+        print(f"usage: cordon sim {{{','.join(COMMANDS)}}} ...", file=sys.stderr)
+        return 2
+    simulator = import_module(COMMANDS[argv[0]])
+    status: int = simulator.main(argv[1:])
+    return status

@@ -1,0 +1,31 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from edge.cli import main
+
+
+def test_a_new_key_is_private_and_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = tmp_path / "signing.key"
+    assert main(["keys", "new", str(key)]) == 0
+    assert len(capsys.readouterr().out.strip()) == 64
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert main(["keys", "new", str(key)]) == 1
+    assert "never overwritten" in capsys.readouterr().err
+
+
+def test_an_unknown_word_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect"]) == 2
+    assert "bundle" in capsys.readouterr().err
+
+
+def test_an_unsigned_file_is_refused_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.cordon").write_bytes(b"nothing")
+    assert main(["bundle", "verify", str(tmp_path / "x.cordon"), "--key", "ab" * 32]) == 1
+    assert "BundleFormatError" in capsys.readouterr().err
+
+
+def test_a_missing_configuration_is_refused_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "gate", "--config", str(tmp_path / "none.toml")]) == 1
+    assert "ConfigError" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from edge.config import load_config
+from edge.errors import ConfigError
+
+GOOD = """
+[gate]
+port = "/dev/robot"
+records = "/var/lib/cordon/records.db"
+socket = "/run/cordon/gate.sock"
+[inspector]
+bundle = "/var/lib/cordon/line.cordon"
+trusted_keys = ["{key}"]
+[[inspector.camera]]
+name = "cam0"
+endpoint = "tcp://127.0.0.1:5555"
+""".format(key="ab" * 32)
+
+
+def _write(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "cordon.toml").write_text(text)
+    return tmp_path / "cordon.toml"
+
+
+def test_the_smallest_file_has_the_documented_defaults(tmp_path: Path) -> None:
+    config = load_config(_write(tmp_path, GOOD))
+    assert (config.gate.profile, config.gate.budget_ms, config.gate.heartbeat_ms) == ("handshake", 200.0, 100.0)
+    assert (config.inspector.engines, config.inspector.camera[0].name) == ("named", "cam0")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('port = "/dev/robot"', 'port = ""', "gate.port"),
+        ('port = "/dev/robot"', 'port = "/dev/robot"\nbudget_ms = nan', "gate.budget_ms"),
+        ('port = "/dev/robot"', 'port = "/dev/robot"\nbudget_ms = 1', "from 5 to 60000"),
+        ('port = "/dev/robot"', 'port = "/dev/robot"\nbugdet_ms = 100', "bugdet_ms"),
+        ('port = "/dev/robot"', 'port = "/dev/robot"\nprofile = "yes"', "yes"),
+        ('port = "/dev/robot"', "", "port"),
+        ('name = "cam0"', 'name = "cam 0"', "inspector.camera.name"),
+        ("tcp://127.0.0.1:5555", "127.0.0.1", "tcp://"),
+        ("abab", "xyxy", "hex"),
+        ("[gate]", "[gate", "not valid TOML"),
+    ],
+)
+def test_every_mistake_is_named_with_file_value_and_remedy(tmp_path: Path, old: str, new: str, told: str) -> None:
+    path = _write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=r"cordon\.toml") as caught:
+        load_config(path)
+    assert told in str(caught.value)
+
+
+def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "none.toml")
