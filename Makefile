@@ -1,0 +1,45 @@
+# Everything works on a fresh machine with Linux and Python 3.10 to 3.13: the first target installs into .venv by itself.
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench real-data checkpoints lock clean
+PYTHON ?=
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+SCANS ?=
+WELDS ?= 360
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(INSTALLED): requirements/all.txt requirements/uv.txt bootstrap.sh pyproject.toml
+	@PYTHON="$(PYTHON)" ./bootstrap.sh
+
+demo: $(INSTALLED) ## nine typologies end to end; SCANS=folder runs your own scans
+	@.venv/bin/cordon sim demo --welds $(WELDS) $(if $(SCANS),--scans "$(SCANS)")
+
+test: $(INSTALLED) ## all tests
+	@$(PY) -m pytest
+
+check: $(INSTALLED) ## ruff, mypy, import rules, quick tests
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@$(PY) -m pytest -m "not slow"
+
+bench: $(INSTALLED) ## latency, memory and start-up side by side; ends with one line of JSON
+	@.venv/bin/cordon bench
+
+real-data: $(INSTALLED) ## the labelled real scans through the running line, 5-fold by scan (long)
+	@.venv/bin/cordon bench real-data
+
+checkpoints: $(INSTALLED) ## train the demo's networks again from seeds (long)
+	@rm -rf build/welds
+	@.venv/bin/cordon sim welds build/welds --typology all --good 400 --bad 400 --seed 1
+	@$(PY) -m train.checkpoints --data build/welds --out checkpoints
+
+lock: $(INSTALLED) ## resolve the requirement files again
+	@for name in uv box all; do .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header requirements/$$name.in -o requirements/$$name.txt; done
+
+clean: ## remove what was built, keep .venv
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
