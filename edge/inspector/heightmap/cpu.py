@@ -1,0 +1,184 @@
+"""The reference implementation of a heightmap spec: what training, export and the box all run, exactly defined in docs/heightmap.md."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract import Reason
+from edge.errors import FrameError
+from edge.inspector.heightmap.letterbox import Letterbox
+from edge.inspector.heightmap.outliers import OutlierFinder
+from edge.inspector.heightmap.plane import PlaneRemover
+from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow
+
+Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+GRAYS = 254
+"""Steps between the lowest gray 1 and the highest 255."""
+
+
+class Preparer:
+    """Turns frames into network inputs by one spec; buffers are made for a frame's shape once and reused while it stays."""
+
+    def __init__(self, spec: HeightmapSpec) -> None:
+        self.spec = spec
+        self._work: _Workspace | None = None
+
+    def prepare(
+        self,
+        image: Image,
+        *,
+        kind: str,
+        z_scale_mm: float = 1.0,
+        z_offset_mm: float = 0.0,
+        no_data: float = 0.0,
+        out: NDArray[np.uint8],
+    ) -> None:
+        """Write the heightmap of `image` (rows, cols) into `out`, u8 (spec.height, spec.width), 0 = no data.
+
+        `kind` is "heightmap" (u8, 0 = no data) or "range" (u16 or f32, z = value * z_scale_mm + z_offset_mm). `no_data` may be NaN
+        for f32. `image` is not changed. Raises FrameError: FRAME_KIND, FRAME_DTYPE, FRAME_SHAPE, FRAME_NONFINITE, FRAME_EMPTY.
+        """
+        _check_image(image, kind)
+        if self._work is None or self._work.shape != image.shape:
+            self._work = _Workspace(self.spec, (image.shape[0], image.shape[1]))
+        if kind == "heightmap":
+            self._work.from_gray(image, out)
+        else:
+            self._work.from_range(image, np.float32(z_scale_mm), np.float32(z_offset_mm), no_data, out)
+
+
+class _Workspace:
+    """The buffers and steps for one shape of frame."""
+
+    def __init__(self, spec: HeightmapSpec, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self._window = spec.window
+        self._letterbox = Letterbox(shape, spec.height, spec.width)
+        self._outliers = None if spec.outliers is None else OutlierFinder(spec.outliers, shape)
+        self._plane = None if spec.plane is None else PlaneRemover(spec.plane, shape)
+        self._z, self._gray = np.empty(shape, np.float32), np.empty(shape, np.uint8)
+        self._missing = np.empty(shape, np.bool_)
+
+    def from_gray(self, image: Image, out: NDArray[np.uint8]) -> None:
+        counts = cv2.calcHist([image], [0], None, [256], [0, 256]).reshape(-1)
+        counts[0] = 0
+        _require_contrast(counts)
+        if isinstance(self._window, MillimetreWindow):
+            self._letterbox.place(image, out)  # type: ignore[arg-type]
+            return
+        table = gray_table(counts, self._window.low, self._window.high)
+        if self._letterbox.fills and self._letterbox.identity:
+            cv2.LUT(image, table, dst=out)
+        else:
+            self._letterbox.place(cv2.LUT(image, table, dst=self._gray), out)
+
+    def from_range(self, image: Image, scale: np.float32, offset: np.float32, no_data: float, out: NDArray[np.uint8]) -> None:
+        z, missing = self._z, self._missing
+        if math.isnan(no_data):
+            np.not_equal(image, image, out=missing)
+        else:
+            np.equal(image, no_data, out=missing)
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.multiply(image, scale, out=z, casting="same_kind")
+            np.add(z, offset, out=z)
+        _require_finite(z, missing)
+        np.copyto(z, np.float32(np.nan), where=missing)
+        if self._outliers is not None:
+            np.copyto(z, np.float32(np.nan), where=self._outliers.find(z))
+        if self._plane is not None:
+            self._plane.remove(z)
+        self._to_gray(z)
+        counts = cv2.calcHist([self._gray], [0], None, [256], [0, 256]).reshape(-1)
+        counts[0] = 0
+        _require_contrast(counts)
+        self._letterbox.place(self._gray, out)
+
+    def _to_gray(self, z: NDArray[np.float32]) -> None:
+        missing = np.isnan(z, out=self._missing)
+        if isinstance(self._window, MillimetreWindow):
+            low, high = self._window.low_mm, self._window.high_mm
+        else:
+            low, high = percentiles(z[~missing], self._window.low, self._window.high)
+        np.subtract(z, np.float32(low), out=z)
+        np.multiply(z, np.float32(GRAYS / (high - low)), out=z)
+        np.clip(np.rint(z, out=z), 0, GRAYS, out=z)
+        np.add(z, np.float32(1), out=z)
+        np.copyto(z, np.float32(0), where=missing)
+        np.copyto(self._gray, z, casting="unsafe")
+
+
+def percentiles(values: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:
+    """Two percentiles of f32 (n,), linear between order statistics. Raises FrameError FRAME_EMPTY when they coincide."""
+    if not len(values):
+        raise _empty("the frame holds no valid height")
+    places = [_place(len(values), percent) for percent in (low, high)]
+    ordered = np.partition(values, sorted({k for first, second, _ in places for k in (first, second)}))
+    lowest, highest = (_between(float(ordered[first]), float(ordered[second]), part) for first, second, part in places)
+    if not highest > lowest:
+        raise _empty("the frame is constant between the window's percentiles", f"{lowest:g} mm")
+    return lowest, highest
+
+
+def gray_table(counts: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+    """The 256-entry table of a percentile window from the histogram f32 (256,) of valid grays (counts[0] = 0)."""
+    until = np.cumsum(counts, dtype=np.float64)
+    places = [_place(int(until[-1]), percent) for percent in (low, high)]
+    wanted = [k for first, second, _ in places for k in (first, second)]
+    a, b, c, d = np.searchsorted(until, wanted, side="right").tolist()
+    lowest, highest = _between(a, b, places[0][2]), _between(c, d, places[1][2])
+    if not highest > lowest:
+        raise _empty("the frame is constant between the window's percentiles", f"gray {lowest:g}")
+    table = (_RAMP - np.float32(lowest)) * np.float32(GRAYS / (highest - lowest))
+    np.clip(np.rint(table, out=table), 0, GRAYS, out=table)
+    gray: NDArray[np.uint8] = (table + np.float32(1)).astype(np.uint8)
+    gray[0] = 0
+    return gray
+
+
+_RAMP = np.arange(256, dtype=np.float32)
+
+
+def _place(count: int, percent: float) -> tuple[int, int, float]:
+    position = percent / 100.0 * (count - 1)
+    first = int(position)
+    return first, min(first + 1, count - 1), position - first
+
+
+def _between(first: float, second: float, part: float) -> float:
+    return first + (second - first) * part
+
+
+def _check_image(image: Image, kind: str) -> None:
+    dtypes = {"heightmap": ("uint8",), "range": ("uint16", "float32")}.get(kind)
+    if dtypes is None:
+        raise FrameError(Reason.FRAME_KIND, "no heightmap is made from this kind of frame", seen=kind, remedy="Send heightmap or range")
+    if image.dtype.name not in dtypes:
+        raise FrameError(Reason.FRAME_DTYPE, f"a {kind} frame has another dtype", seen=image.dtype, remedy=f"Send {' or '.join(dtypes)}")
+    if image.ndim != 2 or 0 in image.shape:
+        raise FrameError(Reason.FRAME_SHAPE, "a frame is a 2-D image", seen=image.shape, remedy="Send one plane of rows x cols")
+
+
+def _require_finite(z: NDArray[np.float32], missing: NDArray[np.bool_]) -> None:
+    bad = np.isfinite(z)
+    np.logical_or(bad, missing, out=bad)
+    if not bad.all():
+        raise FrameError(
+            Reason.FRAME_NONFINITE,
+            "the frame holds NaN, infinity or heights beyond f32",
+            seen=f"{bad.size - np.count_nonzero(bad)} pixels",
+            remedy="Mark missing points with the header's no_data value",
+        )
+
+
+def _require_contrast(counts: NDArray[np.float32]) -> None:
+    if np.count_nonzero(counts) < 2:
+        what = "the heightmap is constant" if counts.any() else "the frame holds no valid height"
+        raise _empty(what, f"{int(counts.sum())} valid pixels")
+
+
+def _empty(what: str, seen: object = None) -> FrameError:
+    return FrameError(Reason.FRAME_EMPTY, what, seen=seen, remedy="Check lighting, exposure and the window of the heightmap spec")
