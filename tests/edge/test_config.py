@@ -1,9 +1,16 @@
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edge.config import load_config
+from edge.config import CameraConfig, GateConfig, InspectorConfig, load_config
 from edge.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 GOOD = """
 [gate]
@@ -55,3 +62,16 @@ def test_every_mistake_is_named_with_file_value_and_remedy(tmp_path: Path, old: 
 def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "none.toml")
+
+
+def test_every_key_is_documented_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    documented = tomllib.loads(text.split("```toml")[1].split("```")[0])
+    for table, documented_keys in (
+        (GateConfig, documented["gate"]),
+        (InspectorConfig, documented["inspector"]),
+        (CameraConfig, documented["inspector"]["camera"][0]),
+    ):
+        fields = msgspec.structs.fields(table)
+        assert {f.name for f in fields} == set(documented_keys)
+        assert {f.name: documented_keys[f.name] for f in fields if not f.required} == {f.name: f.default for f in fields if not f.required}
