@@ -68,7 +68,7 @@ def cut(field: HeightField, rng: np.random.Generator, *, lengths_mm: tuple[float
     slot = 0.76 * bead.length / len(lengths_mm)
     for index, length in enumerate(lengths_mm):
         low = bead.start + 0.12 * bead.length + index * slot + length / 2
-        centre = float(rng.uniform(low, max(low, low + slot - length - 0.6)))
+        centre = float(rng.uniform(low, max(low, low + slot - length - 2.0)))
         slant = math.tan(math.radians(float(rng.uniform(-10, 10))))
         outside = np.abs(X_MM - centre - slant * (Y_MM - bead.centre)) - length / 2
         outside += 0.06 * slow(rng, 40, size=ROWS).reshape(ROWS, 1)
