@@ -39,6 +39,14 @@ def test_every_kind_of_defect_is_in_a_data_set_and_in_the_file_name(tmp_path: Pa
         assert row["file"].startswith(f"{row['label']}/T9_{row['defect']}_")
 
 
+def test_a_part_has_good_and_bad_welds(tmp_path: Path) -> None:
+    write_dataset(tmp_path, "T9", good=16, bad=16, seed=3)
+    labels: dict[str, set[str]] = {}
+    for row in rows_of(tmp_path / "groups.csv"):
+        labels.setdefault(row["group"], set()).add(row["label"])
+    assert sum(len(both) == 2 for both in labels.values()) > 4
+
+
 def test_a_file_holds_the_weld_that_its_name_says(tmp_path: Path) -> None:
     write_dataset(tmp_path, "T3", good=2, bad=0, seed=3)
     path = next((tmp_path / "good").glob("*.png"))
@@ -69,7 +77,7 @@ def test_the_scale_of_gray_heightmaps_gives_back_millimetres(tmp_path: Path) -> 
 def test_data_sets_of_other_seeds_share_no_weld(tmp_path: Path) -> None:
     for seed in (1, 2):
         write_dataset(tmp_path / str(seed), "T3", good=4, bad=4, seed=seed)
-    first, second = ({path.name for path in (tmp_path / str(seed)).rglob("*.png")} for seed in (1, 2))
+    first, second = ({int(path.stem.split("_")[-1]) for path in (tmp_path / str(seed)).rglob("*.png")} for seed in (1, 2))
     assert len(first) == len(second) == 8
     assert not first & second
 

@@ -1,6 +1,6 @@
 """Defects as functions of a height field: they change what they say, in the direction they say, and nothing else."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -59,6 +59,24 @@ def test_excess_and_balls_only_add_and_missing_material_and_holes_only_take_away
     assert change["exceed"].max() > 0.8
     assert max(change["starve"].max(), change["pierce"].max(), change["cut"].max()) < 1e-4
     assert change["starve"].min() < -0.8
+
+
+@pytest.mark.parametrize(("side", "sign"), [("north", -1), ("south", 1)])
+def test_excess_and_missing_material_keep_to_their_side(side: defects.Side, sign: int) -> None:
+    before = sound("T4")
+    grown, _ = defects.exceed(before, noise(), side=side, height_mm=1.2, run_mm=15.0)
+    starved, _ = defects.starve(before, noise(), side=side, run_mm=15.0, reach=0.0)
+    for after in (grown, starved):
+        change = np.abs(after.surface() - before.surface())
+        assert sign * float((change * before.bead.across()).sum() / change.sum()) > 0.25
+
+
+def test_a_hole_in_the_fillet_is_in_the_mask_although_the_cap_is_thin_there() -> None:
+    field = sound("T2")
+    thin = replace(field, cap=np.zeros_like(field.cap), fillet=np.ones_like(field.fillet))
+    after, mask = defects.pierce(thin, noise(), diameters_mm=(2.0,))
+    assert after.lost.any()
+    assert mask[after.lost].all()
 
 
 def test_a_cut_loses_its_length_and_no_more() -> None:
