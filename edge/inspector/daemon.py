@@ -1,0 +1,256 @@
+"""The inspector: frames in from the cameras, one report per frame out to the gate; it may be killed at any moment without harm."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import time
+from collections import deque
+from pathlib import Path
+from types import FrameType
+
+import cv2
+import zmq
+
+from edge.bundle import open_bundle
+from edge.config import Config, load_config
+from edge.contract import Expect, Reason
+from edge.errors import BundleError, ContractError, CordonError, EngineError, FrameError, KnownAnswerError
+from edge.inspector.camera import NS_PER_MS, Arrival, CameraFeed
+from edge.inspector.frame import FrameHeader, payload_image
+from edge.inspector.gate_link import GateLink
+from edge.inspector.judging import Finding, choose_typology, inspect
+from edge.inspector.loader import Loaded, load_engines
+from edge.inspector.reporting import Status, refusal, report_of
+
+HEARTBEAT_NS = 100 * NS_PER_MS
+FAULT_WAIT_S = 1.0
+"""How long a bundle fault waits for the gate's socket before the process ends."""
+ENGINE_FAULTS, ENGINE_WINDOW_S = 3, 60.0
+"""So many engine failures within the window end the process; the service manager starts a fresh one."""
+WARM_NS = 250 * NS_PER_MS
+"""An engine that was the last to run, this recently, still has its weights in the cache."""
+QUIET_NS, COLLECT_NS = 1_000 * NS_PER_MS, 10_000 * NS_PER_MS
+
+log = logging.getLogger("cordon.inspector")
+
+
+class InspectorDaemon:
+    """Loads and proves the bundle on construction; then `step` waits for and handles what the gate and the cameras send."""
+
+    def __init__(self, config: Config) -> None:
+        self._started = time.monotonic()
+        self._config = config.inspector
+        self._status, self._gate = Status(), GateLink(config.gate.socket)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._poller = zmq.Poller()
+        self._feeds = [self._subscribe(index) for index in range(len(self._config.camera))]
+        self._stopping = self._ready = False
+        self._expected: Expect | None = None
+        self._last_run, self._last_run_ns = "", 0
+        self._faults: deque[float] = deque(maxlen=ENGINE_FAULTS)
+        self._told: tuple[object, ...] = ()
+        self._beat_ns = self._frame_ns = self._collected_ns = 0
+        self._polled_gate = -1
+        cv2.setNumThreads(1)
+        self._loaded = self._load()
+        self._status.loaded = self._loaded
+
+    def run(self) -> None:
+        """Step until `stop`."""
+        while not self._stopping:
+            self.step()
+
+    def step(self) -> None:
+        """Wait at most until the next heartbeat is due and handle what came. Raises EngineError after repeated engine failures."""
+        self._keep_connected()
+        ready = dict(self._poller.poll(self._wait_ms()))
+        expected = self._receive_expectation() if self._polled_gate in ready else None
+        arrivals = [arrival for feed in self._feeds if feed.socket in ready and (arrival := feed.receive()) is not None]
+        for arrival in arrivals:
+            self._work(arrival)
+        if expected is not None and not arrivals:
+            self._prewarm(expected)
+        self._heartbeat()
+
+    def stop(self) -> None:
+        """Let `run` return after the step in progress."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Free the sockets; the gate sees its connection end."""
+        self._gate.close()
+        for feed in self._feeds:
+            feed.socket.close()
+        self._context.term()
+
+    # -- starting
+
+    def _subscribe(self, index: int) -> CameraFeed:
+        feed = CameraFeed(
+            self._config.camera[index],
+            self._context,
+            max_frame_bytes=self._config.max_frame_bytes,
+            receive_queue=self._config.receive_queue,
+        )
+        self._poller.register(feed.socket, zmq.POLLIN)
+        return feed
+
+    def _load(self) -> Loaded:
+        try:
+            bundle = open_bundle(self._config.bundle, self._config.trusted_keys)
+            self._milestone(f"bundle {bundle.manifest.name} version {bundle.manifest.version} verified, hash {bundle.hash[:12]}")
+            loaded = load_engines(bundle, threads=self._config.threads, progress=self._progress)
+        except (BundleError, KnownAnswerError, EngineError) as exc:
+            self._tell_fault(exc)
+            self.close()
+            raise
+        self._milestone(f"{len(loaded.judges)} typologies on {loaded.backend}, {loaded.known_answers} golden inputs agreed")
+        return loaded
+
+    def _progress(self, name: str) -> None:
+        self._milestone(f"{name} compiled and proved")
+        self._keep_connected()
+        self._tell_state(time.monotonic_ns(), camera_alive=False)
+
+    def _tell_fault(self, exc: CordonError) -> None:
+        until = time.monotonic() + FAULT_WAIT_S
+        while time.monotonic() < until:
+            self._gate.connect()
+            if self._gate.connected and self._gate.send(self._status.state(ready=False, camera_alive=False, fault=str(exc))):
+                # Closing with unread packets would make the gate's kernel report a reset before the fault.
+                while self._gate.receive() is not None:
+                    continue
+                return
+            time.sleep(0.01)
+        log.warning("the gate could not be told of the fault: nobody listens at its socket")
+
+    def _milestone(self, text: str) -> None:
+        log.info("%s (%.2f s)", text, time.monotonic() - self._started)
+
+    # -- the gate
+
+    def _keep_connected(self) -> None:
+        if self._gate.connect():
+            self._milestone("connected to the gate")
+            self._told = ()
+        if self._gate.fileno() != self._polled_gate:
+            if self._polled_gate >= 0:
+                self._poller.unregister(self._polled_gate)
+                log.warning("the gate went away; frames are judged and dropped until it is back")
+            self._polled_gate = self._gate.fileno()
+            if self._polled_gate >= 0:
+                self._poller.register(self._polled_gate, zmq.POLLIN)
+
+    def _receive_expectation(self) -> Expect | None:
+        newest = None
+        try:
+            while (expect := self._gate.receive()) is not None:
+                newest = self._expected = expect
+        except ContractError:
+            log.exception("dropping the connection to the gate")
+            self._gate.close()
+        return newest
+
+    def _wait_ms(self) -> int:
+        return max(0, (HEARTBEAT_NS - (time.monotonic_ns() - self._beat_ns)) // NS_PER_MS)
+
+    def _heartbeat(self) -> None:
+        now = time.monotonic_ns()
+        alive = all(feed.alive(now) for feed in self._feeds)
+        if alive != self._ready:
+            self._change_ready(alive)
+        self._tell_state(now, camera_alive=alive)
+        self._collect_when_quiet(now)
+
+    def _tell_state(self, now: int, *, camera_alive: bool) -> None:
+        status = (self._ready, camera_alive)
+        if status != self._told or now - self._beat_ns >= HEARTBEAT_NS:
+            self._told, self._beat_ns = status, now
+            if self._gate.connected:
+                self._gate.send(self._status.state(ready=self._ready, camera_alive=camera_alive))
+
+    def _change_ready(self, ready: bool) -> None:
+        self._ready = ready
+        self._milestone("READY" if ready else "not READY: a camera is silent")
+        if ready and gc.isenabled():
+            gc.collect()
+            gc.freeze()
+            gc.disable()
+
+    def _collect_when_quiet(self, now: int) -> None:
+        # Refused frames leave exceptions behind; with the collector off, quiet times must clear them.
+        if not gc.isenabled() and now - self._frame_ns > QUIET_NS and now - self._collected_ns > COLLECT_NS:
+            self._collected_ns = now
+            gc.collect()
+
+    # -- frames
+
+    def _work(self, arrival: Arrival) -> None:
+        failure = None
+        if arrival.header is not None:
+            finding, failure = self._judge(arrival, arrival.header)
+            self._gate.send(report_of(arrival, arrival.header, finding, self._loaded))
+            self._status.frame(finding)
+            self._frame_ns = arrival.received_ns
+        for event in arrival.events:
+            self._gate.send(event)
+            self._status.event(event)
+        if failure is not None:
+            self._engine_failed(failure)
+
+    def _judge(self, arrival: Arrival, header: FrameHeader) -> tuple[Finding, EngineError | None]:
+        if arrival.reason is not Reason.OK:
+            return refusal(arrival.reason, arrival.detail), None
+        try:
+            typology = choose_typology(header.typology, self._expected_typology(header), self._loaded)
+            image = payload_image(header, arrival.payload)
+            finding = inspect(self._loaded, header, image, typology, every_engine=self._config.engines == "all")
+        except FrameError as exc:
+            return refusal(exc.reason, str(exc)), None
+        except EngineError as exc:
+            return refusal(Reason.ENGINE_FAILED, str(exc)), exc
+        self._last_run, self._last_run_ns = finding.typology or "", time.monotonic_ns()
+        return finding, None
+
+    def _expected_typology(self, header: FrameHeader) -> str | None:
+        expected = self._expected
+        return expected.typology if expected is not None and expected.trigger == header.trigger_id else None
+
+    def _prewarm(self, expected: Expect) -> None:
+        judge, now = self._loaded.judges.get(expected.typology or ""), time.monotonic_ns()
+        warm = self._last_run == expected.typology and now - self._last_run_ns < WARM_NS
+        if judge is None or warm or not (self._config.prewarm and self._ready) or any(feed.waiting() for feed in self._feeds):
+            return
+        try:
+            for engine in judge.engines:
+                engine.run()
+        except EngineError as exc:
+            self._engine_failed(exc)
+        self._last_run, self._last_run_ns = judge.spec.name, now
+
+    def _engine_failed(self, exc: EngineError) -> None:
+        log.warning("%s", exc)
+        now = time.monotonic()
+        self._faults.append(now)
+        if len(self._faults) == ENGINE_FAULTS and now - self._faults[0] <= ENGINE_WINDOW_S:
+            what = f"engines failed {ENGINE_FAULTS} times within {ENGINE_WINDOW_S:g} s"
+            raise EngineError(what, seen=exc, remedy="The service manager starts the inspector again; check memory and bundle") from exc
+
+
+def run_inspector(config_path: Path) -> int:
+    """`cordon run inspector`: until SIGTERM, then 0. Raises CordonError when it cannot start or its engines keep failing."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    daemon = InspectorDaemon(load_config(config_path))
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        daemon.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    try:
+        daemon.run()
+    finally:
+        daemon.close()
+    return 0
