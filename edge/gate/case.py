@@ -1,0 +1,178 @@
+"""One trigger from opening to disposition: its deadlines, its one decision, what was really sent, and the rows that say so."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import msgspec
+
+from edge.contract import Expect, Outcome, Reason, Report, TriggerId
+from edge.gate.codec import Done, Verdict, encode_frame
+from edge.gate.rows import Disposition, DispositionRow, Row, TriggerRow, VerdictRow
+from edge.gate.verdict import Asked, Decision
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """Asks to be told when a row is durable."""
+
+    what: str
+    """`trigger` or `verdict`."""
+    key: TriggerId
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Hand these bytes to the port; what is left at `not_after_ns` is dropped, never finished late."""
+
+    data: bytes
+    not_after_ns: int
+    key: TriggerId | None = None
+    """Set for verdicts: report back whether the last byte was handed over."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Write these rows in one transaction and answer the ticket when they are durable."""
+
+    rows: tuple[Row, ...]
+    ticket: Ticket | None = None
+
+
+class Tell(msgspec.Struct, frozen=True):
+    """Tell the inspector."""
+
+    message: Expect
+
+
+class Discard(msgspec.Struct, frozen=True):
+    """Forget bytes that were not sent yet: their session is over."""
+
+
+Action = Send | Record | Tell | Discard
+
+
+class Stage(enum.Enum):
+    """How far a trigger has come; stages only move forward."""
+
+    WAITING = 0  # for a report
+    COMMITTING = 1  # ACCEPT decided, its record not yet durable
+    SENDING = 2  # handed to the port, not all of it gone
+    SENT = 3  # waiting for the robot's confirmation
+    CLOSED = 4  # disposition recorded
+
+
+@dataclass
+class Case:
+    """A trigger and what became of it."""
+
+    asked: Asked
+    opened_ns: int
+    cutoff_ns: int
+    """Decided and durable before this, or rejected."""
+    deadline_ns: int
+    """Last moment to hand a byte of the verdict to the port."""
+    stage: Stage = Stage.WAITING
+    trigger_durable: bool = False
+    decided: Decision | None = None
+    sending: Decision | None = None
+    """What goes on the wire: the decision, or the REJECT that replaced a withheld ACCEPT."""
+    data: bytes = b""
+    sent_ns: int | None = None
+    resend_ns: int = 0
+    note: str = ""
+    done: Done | None = None
+    refused_busy: bool = False
+
+    @property
+    def key(self) -> TriggerId:
+        """What names this trigger."""
+        return TriggerId(self.asked.session, self.asked.sequence)
+
+    def trigger_row(self) -> TriggerRow:
+        """The row that says the trigger was opened."""
+        asked = self.asked
+        return TriggerRow(
+            session=asked.session,
+            sequence=asked.sequence,
+            part=asked.part,
+            weld=asked.weld,
+            typology=asked.typology,
+            opened_by=asked.by,
+            opened_ns=self.opened_ns,
+        )
+
+    def verdict_row(self, decision: Decision, report: Report | None, now_ns: int) -> VerdictRow:
+        """The row that says what was decided; written exactly once per case."""
+        asked = self.asked
+        row = VerdictRow(
+            session=asked.session,
+            sequence=asked.sequence,
+            part=asked.part,
+            weld=asked.weld,
+            typology=asked.typology,
+            outcome=decision.outcome.value,
+            reason=decision.reason.value,
+            detail=decision.detail,
+            opened_ns=self.opened_ns,
+            decided_ns=now_ns,
+        )
+        return row if report is None else _with_frame(row, report)
+
+    def disposition_row(self, done: Disposition, detail: str, now_ns: int) -> DispositionRow:
+        """The row that says what was really sent and what the robot did; written exactly once per case."""
+        sent = self.sending if self.sent_ns is not None else None
+        return DispositionRow(
+            session=self.asked.session,
+            sequence=self.asked.sequence,
+            sent=sent.outcome.value if sent else "",
+            sent_reason=sent.reason.value if sent else "",
+            done=done.value,
+            detail="; ".join(text for text in (self.note, detail) if text),
+            sent_ns=self.sent_ns,
+            closed_ns=now_ns,
+        )
+
+    def prepare(self, decision: Decision) -> Send:
+        """The verdict as bytes, once: every resend repeats exactly these."""
+        asked = self.asked
+        self.sending = decision
+        self.stage = Stage.SENDING
+        verdict = Verdict(
+            session=asked.session,
+            sequence=asked.sequence,
+            part=asked.part,
+            weld=asked.weld,
+            outcome=decision.outcome,
+            reason=decision.reason,
+        )
+        self.data = encode_frame(verdict, "G")
+        return self.again()
+
+    def again(self) -> Send:
+        """The same bytes as before; an ACCEPT not after the deadline, a REJECT may follow a little later."""
+        assert self.sending is not None
+        grace_ns = 0 if self.sending.outcome is Outcome.ACCEPT else self.deadline_ns - self.opened_ns
+        return Send(self.data, self.deadline_ns + grace_ns, self.key)
+
+    def withhold(self, reason: Reason, why: str) -> Decision:
+        """The REJECT that replaces an ACCEPT whose record is not durable in time; the disposition will say so."""
+        self.note = f"ACCEPT withheld: {why}"
+        return Decision(Outcome.REJECT, reason, self.note)
+
+
+def _with_frame(row: VerdictRow, report: Report) -> VerdictRow:
+    return msgspec.structs.replace(
+        row,
+        typology=report.typology or row.typology,
+        score=report.score,
+        threshold=report.threshold,
+        members=msgspec.json.encode(report.members[:64]).decode("ascii"),
+        bundle=report.bundle,
+        backend=report.backend,
+        camera=report.camera,
+        counter=report.counter,
+        payload_hash=report.payload_hash,
+        captured_ns=report.captured_ns,
+        received_ns=report.received_ns,
+        prepared_ns=report.prepared_ns,
+        scored_ns=report.scored_ns,
+    )

@@ -1,0 +1,72 @@
+"""The push profile: the robot only listens, and every judged frame gets exactly one verdict line."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from edge.config import NAME
+from edge.contract import Outcome, Reason, Report
+from edge.gate.case import Case
+from edge.gate.codec import Hello, Message, Nak, Refusal, encode_frame
+from edge.gate.rows import Disposition
+from edge.gate.session import GateSession, Settings, reply
+from edge.gate.verdict import Asked, Decision
+
+MAX_PENDING = 32
+"""Verdicts that may wait for their record at a time; further frames are rejected as BUSY."""
+MAX_SEQUENCE = 0xFFFF
+
+
+class PushSession(GateSession):
+    """The gate numbers the frames itself; a session lasts as long as the port stays open."""
+
+    def __init__(self, settings: Settings, nonce: Callable[[], str]) -> None:
+        super().__init__(settings, nonce)
+        self._sequence = 0
+        self._judged: deque[tuple[str, int, str]] = deque(maxlen=64)
+
+    def link_up(self, now_ns: int) -> None:
+        """The port is open: a new session, numbered from 1."""
+        super().link_up(now_ns)
+        self._new_session(now_ns)
+
+    def _new_session(self, now_ns: int) -> None:
+        self.session, self._sequence = self._nonce() + self._nonce(), 0
+        self.note("session", None, f"session {self.session} (push)", now_ns)
+
+    def received(self, message: Message, now_ns: int) -> None:
+        """A robot that talks here is set to the other profile; it is told so, and nothing else happens."""
+        self.note("link", None, f"the robot sent {type(message).__name__} although the profile is push", now_ns)
+        if isinstance(message, Hello):
+            nak = Nak(session=message.nonce + "0" * 8, sequence=0, reason=Refusal.PROFILE)
+            self._actions.append(reply(encode_frame(nak, "G"), now_ns, self.settings))
+
+    def _reported(self, report: Report, now_ns: int) -> None:
+        if not self._link or self.session is None:
+            self.note("frame", Reason.SESSION_LOST, f"{report.part} {report.weld}: the port is down", now_ns, camera=report.camera)
+            return
+        if self._sequence >= MAX_SEQUENCE:
+            self._void(Disposition.SESSION_LOST, "sequence used up", now_ns)
+            self._new_session(now_ns)
+        case = self._open(self._asked(report), report.received_ns if 0 < report.received_ns <= now_ns else now_ns)
+        rows = (case.trigger_row(),)
+        frame = (report.camera, report.counter, report.payload_hash)
+        if report.reason is Reason.OK and frame in self._judged:
+            again = Decision(Outcome.REJECT, Reason.FRAME_DUPLICATE, f"frame {report.counter} was judged before")
+            self._conclude(case, again, report, now_ns, rows=rows)
+        elif len(self._cases) > MAX_PENDING:
+            busy = Decision(Outcome.REJECT, Reason.BUSY, f"{MAX_PENDING} verdicts wait for their record")
+            self._conclude(case, busy, report, now_ns, rows=rows)
+        else:
+            self._judge(case, report, now_ns, rows=rows)
+        self._judged.append(frame)
+
+    def _asked(self, report: Report) -> Asked:
+        assert self.session is not None
+        self._sequence += 1
+        part, weld = (name if NAME.match(name) else "UNKNOWN" for name in (report.part, report.weld))
+        return Asked(session=self.session, sequence=self._sequence, part=part, weld=weld, typology=None, by="frame")
+
+    def _after_sending(self, case: Case, now_ns: int) -> None:
+        self._close(case, Disposition.UNCONFIRMED, "", now_ns)

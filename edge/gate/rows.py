@@ -1,0 +1,144 @@
+"""The rows of the durable record, one table each, and the hash that chains them; order is the row id, never a clock."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import math
+from typing import Any, TypeAlias
+
+import msgspec
+
+MAX_TEXT = 2_000
+"""Longest text a row keeps; longer ones are cut, so that no peer can make a row large."""
+GENESIS = bytes(32)
+"""Hash before the first row."""
+Value: TypeAlias = "int | float | str | None"
+
+
+class Disposition(str, enum.Enum):
+    """What became of a verdict."""
+
+    ACCEPTED = "ACCEPTED"  # the robot confirmed that it let the part pass
+    REJECTED = "REJECTED"  # the robot confirmed that it did not
+    TIMEOUT = "TIMEOUT"  # no confirmation in time: by the protocol the robot rejects
+    MISMATCH = "MISMATCH"  # the confirmation contradicts the verdict
+    SUPERSEDED = "SUPERSEDED"  # the next trigger came before the confirmation
+    SESSION_LOST = "SESSION_LOST"  # link or session went first
+    UNCONFIRMED = "UNCONFIRMED"  # push profile: the robot only listens
+    REFUSED = "REFUSED"  # a trigger while another was open; answered with NAK
+    GATE_RESTARTED = "GATE_RESTARTED"  # the gate ended before the confirmation
+
+
+class TriggerRow(msgspec.Struct, frozen=True, kw_only=True, tag="triggers"):
+    """Written when a trigger opens; times in all rows are CLOCK_MONOTONIC nanoseconds of the boot named in the verdict."""
+
+    session: str
+    sequence: int
+    part: str
+    weld: str
+    typology: str | None
+    opened_by: str
+    opened_ns: int
+
+
+class VerdictRow(msgspec.Struct, frozen=True, kw_only=True, tag="verdicts"):
+    """The one verdict of a trigger and everything it rests on; fields of a frame are None when no frame was judged."""
+
+    session: str
+    sequence: int
+    part: str
+    weld: str
+    typology: str | None
+    outcome: str
+    reason: str
+    detail: str
+    score: float | None = None
+    threshold: float | None = None
+    members: str = "[]"
+    """JSON list of the members' scores."""
+    bundle: str = ""
+    backend: str = ""
+    camera: str = ""
+    counter: int | None = None
+    payload_hash: str = ""
+    opened_ns: int
+    captured_ns: int | None = None
+    received_ns: int | None = None
+    prepared_ns: int | None = None
+    scored_ns: int | None = None
+    decided_ns: int
+
+
+class DispositionRow(msgspec.Struct, frozen=True, kw_only=True, tag="dispositions"):
+    """What was really sent, and what the robot said it did; `sent` is empty when nothing was handed to the port."""
+
+    session: str
+    sequence: int
+    sent: str
+    sent_reason: str
+    done: str
+    detail: str
+    sent_ns: int | None
+    closed_ns: int
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
+    """Something that belongs to no verdict; `count` equal events between `first_ns` and `at_ns` share one row."""
+
+    kind: str
+    reason: str
+    detail: str
+    camera: str
+    count: int
+    first_ns: int
+    at_ns: int
+
+
+Row: TypeAlias = TriggerRow | VerdictRow | DispositionRow | EventRow
+TABLES: dict[str, type[Row]] = {"triggers": TriggerRow, "verdicts": VerdictRow, "dispositions": DispositionRow, "events": EventRow}
+STAMPS = {"triggers": ("wall_ns",), "verdicts": ("wall_ns", "boot", "config"), "dispositions": ("wall_ns",), "events": ("wall_ns",)}
+"""Columns the store adds to the fields above: wall clock (information only), boot id and configuration hash."""
+
+
+def columns_of(table: str) -> tuple[str, ...]:
+    """Columns under the hash, in order, without `id` and `hash`."""
+    return (*TABLES[table].__struct_fields__, *STAMPS[table])
+
+
+def table_of(row: Row) -> str:
+    """Name of the table this row belongs to."""
+    return str(type(row).__struct_config__.tag)
+
+
+def clean(value: Any) -> Value:
+    """A value SQLite gives back exactly as it took it: text cut, integers inside 64 bit, non-finite numbers as None."""
+    if isinstance(value, str):
+        return value[:MAX_TEXT]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int):
+        return max(-(2**63), min(2**63 - 1, value))
+    return None
+
+
+def chained(previous: bytes, table: str, number: int, values: tuple[Value, ...]) -> bytes:
+    """SHA-256 over the hash before and this row in canonical form (a JSON list: table, id, columns in order)."""
+    return hashlib.sha256(previous + msgspec.json.encode([table, number, *values])).digest()
+
+
+_COLUMN_TYPES = {"int": "INTEGER", "float": "REAL"}
+
+
+def _column(name: str, annotation: str) -> str:
+    kind = _COLUMN_TYPES.get(annotation.split(" ", maxsplit=1)[0], "TEXT")
+    return f"{name} {kind}{'' if 'None' in annotation or kind == 'REAL' else ' NOT NULL'}"
+
+
+def schema_of(table: str) -> str:
+    """The CREATE TABLE statement."""
+    kind = TABLES[table]
+    columns = [_column(name, str(kind.__annotations__[name])) for name in kind.__struct_fields__]
+    columns += [_column(name, "int" if name == "wall_ns" else "str") for name in STAMPS[table]]
+    unique = "" if table == "events" else ", UNIQUE (session, sequence)"
+    return f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, {', '.join(columns)}, hash BLOB NOT NULL{unique})"

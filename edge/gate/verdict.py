@@ -1,0 +1,267 @@
+"""The last gate before the robot: a pure function in which ACCEPT needs every condition to be positively true."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from edge.contract import CONTRACT_VERSION, InspectorState, Outcome, Reason, Report, TriggerId
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verdict is asked for. `by` says what opened it: the robot's trigger, or (push) the frame itself."""
+
+    session: str
+    sequence: int
+    part: str
+    weld: str
+    typology: str | None
+    by: Literal["trigger", "frame"]
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything one decision may rest on; times are CLOCK_MONOTONIC nanoseconds."""
+
+    now_ns: int
+    cutoff_ns: int
+    """An answer must be decided before this moment."""
+    session: str | None
+    """The link session that is open now."""
+    asked: Asked | None
+    """The trigger, while it is open."""
+    report: Report | None
+    inspector: InspectorState | None
+    """Its last word, while it is connected."""
+    inspector_alive: bool
+    pinned: str
+    """Bundle hash the configuration insists on, or empty."""
+    store_healthy: bool
+
+
+class Decision(NamedTuple):
+    """The verdict, why, and the values that made it so."""
+
+    outcome: Outcome
+    reason: Reason
+    detail: str
+
+
+class Condition(NamedTuple):
+    """One thing that must be true; `reason` may come from the facts, `detail` shows what was seen."""
+
+    name: str
+    holds: Callable[[Facts], bool]
+    reason: Callable[[Facts], Reason]
+    detail: Callable[[Facts], str]
+
+
+def decide(facts: Facts) -> Decision:
+    """ACCEPT only if every condition holds; the first that does not gives the reason. Never raises."""
+    return _judge(facts, (*BEFORE_FRAME, *AFTER_FRAME))
+
+
+def refuse_early(facts: Facts) -> Decision | None:
+    """The verdict that no frame could change any more, or None while a frame may still be accepted. Never raises."""
+    decision = _judge(facts, BEFORE_FRAME)
+    return None if decision.outcome is Outcome.ACCEPT else decision
+
+
+def _judge(facts: Facts, conditions: tuple[Condition, ...]) -> Decision:
+    for condition in conditions:
+        try:
+            if condition.holds(facts) is True:
+                continue
+            reason, detail = condition.reason(facts), condition.detail(facts)
+        except Exception as exc:  # noqa: BLE001 - whatever goes wrong while deciding, the answer is REJECT
+            return Decision(Outcome.REJECT, Reason.INTERNAL, f"{condition.name}: {type(exc).__name__}: {exc}")
+        if reason is Reason.OK or not isinstance(reason, Reason):
+            return Decision(Outcome.REJECT, Reason.INTERNAL, f"{condition.name} failed without a reason")
+        outcome = Outcome.NO_VERDICT if reason is Reason.SESSION_LOST else Outcome.REJECT
+        return Decision(outcome, reason, f"{condition.name}: {detail}")
+    return Decision(Outcome.ACCEPT, Reason.OK, "")
+
+
+def _asked(facts: Facts) -> Asked:
+    assert facts.asked is not None
+    return facts.asked
+
+
+def _report(facts: Facts) -> Report:
+    assert facts.report is not None
+    return facts.report
+
+
+def _inspector(facts: Facts) -> InspectorState:
+    assert facts.inspector is not None
+    return facts.inspector
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _bound(facts: Facts) -> bool:
+    asked, trigger = _asked(facts), _report(facts).trigger
+    if asked.by == "frame":
+        return trigger is None
+    return trigger == TriggerId(asked.session, asked.sequence)
+
+
+def _named(facts: Facts) -> bool:
+    """Trigger and frame do not contradict the typology that was judged."""
+    report = _report(facts)
+    return bool(report.typology) and all(name in (None, report.typology) for name in (_asked(facts).typology, report.typology_named))
+
+
+def _routed(facts: Facts) -> bool:
+    """Somebody named the typology: trigger, frame, or the router with a confidence."""
+    report = _report(facts)
+    if _asked(facts).typology is not None or report.typology_named is not None:
+        return True
+    confidence = report.router_confidence
+    return confidence is not None and _number(confidence) and 0.0 < confidence <= 1.0
+
+
+def _offered(facts: Facts) -> bool:
+    return facts.asked is None or facts.asked.typology is None or facts.asked.typology in _inspector(facts).typologies
+
+
+def _complete(facts: Facts) -> bool:
+    report = _report(facts)
+    return len(report.members) == report.members_expected >= 1 and all(_number(member) for member in report.members)
+
+
+def _fault(facts: Facts) -> str:
+    state = _inspector(facts)
+    return state.fault or f"ready={state.ready} known answers={state.known_answers} camera alive={state.camera_alive}"
+
+
+def _fault_reason(facts: Facts) -> Reason:
+    reason = _inspector(facts).fault_reason
+    return Reason.NOT_READY if reason in (None, Reason.OK) else reason
+
+
+def _always(reason: Reason) -> Callable[[Facts], Reason]:
+    return lambda _: reason
+
+
+BEFORE_FRAME = (
+    Condition(
+        "link session open",
+        lambda f: f.asked is not None and f.session is not None and f.session == f.asked.session,
+        _always(Reason.SESSION_LOST),
+        lambda f: f"open: {f.session}",
+    ),
+    Condition(
+        "records healthy",
+        lambda f: f.store_healthy,
+        _always(Reason.RECORD_FAULT),
+        lambda _: "a write failed; latched until the store was checked",
+    ),
+    Condition(
+        "inspector connected and alive",
+        lambda f: f.inspector is not None and f.inspector_alive,
+        _always(Reason.INSPECTOR_DOWN),
+        lambda f: "not connected" if f.inspector is None else "silent",
+    ),
+    Condition(
+        "inspector of this release",
+        lambda f: _inspector(f).version == CONTRACT_VERSION,
+        _always(Reason.NOT_READY),
+        lambda f: f"contract version {_inspector(f).version}, not {CONTRACT_VERSION}",
+    ),
+    Condition("inspector ready", lambda f: _inspector(f).ready and _inspector(f).fault_reason is None, _fault_reason, _fault),
+    Condition("known answers agreed", lambda f: _inspector(f).known_answers > 0, _always(Reason.NOT_READY), _fault),
+    Condition("camera alive", lambda f: _inspector(f).camera_alive, _always(Reason.NOT_READY), _fault),
+    Condition(
+        "bundle loaded", lambda f: len(_inspector(f).bundle) == 64, _always(Reason.BUNDLE_FAULT), lambda f: repr(_inspector(f).bundle)
+    ),
+    Condition(
+        "bundle is the pinned one",
+        lambda f: f.pinned in ("", _inspector(f).bundle),
+        _always(Reason.BUNDLE_DIFFERS),
+        lambda f: f"announced {_inspector(f).bundle[:12]}, pinned {f.pinned[:12]}",
+    ),
+    Condition(
+        "typology in the bundle", _offered, _always(Reason.TYPOLOGY_UNKNOWN), lambda f: f"{f.asked and f.asked.typology} is not in it"
+    ),
+)
+"""Conditions that a trigger can fail before any frame came."""
+
+AFTER_FRAME = (
+    Condition("frame judged", lambda f: f.report is not None, _always(Reason.NO_FRAME), lambda _: "no frame for this trigger"),
+    Condition(
+        "before the deadline",
+        lambda f: f.now_ns < f.cutoff_ns,
+        _always(Reason.DEADLINE),
+        lambda f: f"{(f.now_ns - f.cutoff_ns) / 1e6:.3f} ms too late",
+    ),
+    Condition(
+        "frame received before now",
+        lambda f: 0 < _report(f).received_ns <= f.now_ns,
+        _always(Reason.DEADLINE),
+        lambda f: f"received_ns {_report(f).received_ns} at {f.now_ns}",
+    ),
+    Condition("frame bound to this trigger", _bound, _always(Reason.FRAME_UNBOUND), lambda f: f"frame names {_report(f).trigger}"),
+    Condition(
+        "frame of this part and weld",
+        lambda f: (_report(f).part, _report(f).weld) == (_asked(f).part, _asked(f).weld),
+        _always(Reason.FRAME_PART),
+        lambda f: f"frame of {_report(f).part} {_report(f).weld}",
+    ),
+    Condition(
+        "frame usable",
+        lambda f: _report(f).reason is Reason.OK,
+        lambda f: _report(f).reason,
+        lambda f: _report(f).detail,
+    ),
+    Condition(
+        "typology agreed",
+        _named,
+        _always(Reason.TYPOLOGY_DIFFERS),
+        lambda f: f"judged {_report(f).typology}, trigger {_asked(f).typology}, frame {_report(f).typology_named}",
+    ),
+    Condition(
+        "typology named by someone", _routed, _always(Reason.ROUTER_UNSURE), lambda f: f"router confidence {_report(f).router_confidence}"
+    ),
+    Condition(
+        "judged typology in the bundle",
+        lambda f: _report(f).typology in _inspector(f).typologies,
+        _always(Reason.TYPOLOGY_UNKNOWN),
+        lambda f: f"{_report(f).typology}",
+    ),
+    Condition(
+        "judged by the announced bundle",
+        lambda f: _report(f).bundle == _inspector(f).bundle,
+        _always(Reason.BUNDLE_DIFFERS),
+        lambda f: f"judged by {_report(f).bundle[:12]}, announced {_inspector(f).bundle[:12]}",
+    ),
+    Condition(
+        "every member answered",
+        _complete,
+        _always(Reason.SCORE_INVALID),
+        lambda f: f"{len(_report(f).members)} of {_report(f).members_expected} members: {_report(f).members}",
+    ),
+    Condition(
+        "score valid",
+        lambda f: _number(_report(f).score) and 0.0 <= _report(f).score <= 1.0,
+        _always(Reason.SCORE_INVALID),
+        lambda f: f"score {_report(f).score}",
+    ),
+    Condition(
+        "threshold valid",
+        lambda f: _number(_report(f).threshold) and 0.0 < _report(f).threshold < 1.0,
+        _always(Reason.SCORE_INVALID),
+        lambda f: f"threshold {_report(f).threshold}",
+    ),
+    Condition(
+        "score within the threshold",
+        lambda f: _report(f).score <= _report(f).threshold,
+        _always(Reason.DEFECT),
+        lambda f: f"score {_report(f).score:.6f} above {_report(f).threshold:.6f}",
+    ),
+)
+"""Conditions on the frame and what the networks said about it."""
