@@ -148,7 +148,7 @@ def _raise_cap(typology: WeldTypology, bead: Bead, rng: np.random.Generator) -> 
         phase = 2.0 * math.pi * (Y_MM - bead.centre) / typology.pass_mm + float(rng.uniform(0.0, 6.3))
         cap += inside * 0.11 * np.cos(phase)
     radius = bead.width * min(typology.end_radius, 1.0)
-    cap -= inside * _crater(bead, bead.end - 1.05 * radius, radius, float(rng.uniform(0.45, 0.7)))
+    cap -= inside * _crater(bead, bead.end - 1.05 * radius, radius, uniform(rng, typology.crater))
     cap -= inside * _crater(bead, bead.start + 0.9 * radius, 0.8 * radius, float(rng.uniform(0.12, 0.25)))
     smooth = cv2.GaussianBlur(np.maximum(cap, 0.0).astype(np.float32), (0, 0), 1.3)
     return np.asarray(smooth, dtype=np.float32)

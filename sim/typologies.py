@@ -62,6 +62,8 @@ class WeldTypology:
     """Exponent of the cross-section: 2 is a parabola, more is a flatter top with steeper flanks."""
     end_radius: float = 1.0
     """Rounding of the ends in half widths."""
+    crater: Span = (0.4, 0.6)
+    """Depth of the end crater as a share of the crown."""
     pass_mm: float = 0.0
     """Distance of parallel passes that fill an area; 0: a single bead."""
 
@@ -118,6 +120,7 @@ _ALL = (
         plane_below=True,
         sight_slope=0.42,
         flange_mm=(1.9, 3.0),
+        crater=(0.2, 0.3),
     ),
     WeldTypology(
         name="T7",

@@ -154,11 +154,11 @@ def _deviation(field: HeightField, rng: np.random.Generator) -> Damaged:
 def _excess(field: HeightField, rng: np.random.Generator) -> Damaged:
     whole = rng.random() < 0.5
     run = field.bead.length if whole else uniform(rng, (0.35, 0.6)) * field.bead.length
-    return defects.exceed(field, rng, side=_side(field, rng), height_mm=uniform(rng, (1.1, 1.6)), run_mm=run)
+    return defects.exceed(field, rng, side=_side(field, rng), height_mm=uniform(rng, (1.2, 1.7)), run_mm=run)
 
 
 def _balls(field: HeightField, rng: np.random.Generator) -> Damaged:
-    radii = rng.uniform(1.3, 2.1, int(rng.integers(1, 4)))
+    radii = rng.uniform(1.5, 2.2, int(rng.integers(1, 4)))
     return defects.drop_balls(field, rng, radii_mm=tuple(float(radius) for radius in radii))
 
 
@@ -174,8 +174,8 @@ def _long_cut(field: HeightField, rng: np.random.Generator) -> Damaged:
 
 def _pores(field: HeightField, rng: np.random.Generator) -> Damaged:
     if rng.random() < 0.5:
-        return defects.pierce(field, rng, diameters_mm=(uniform(rng, (2.2, 3.2)),))
-    diameters = rng.uniform(1.2, 1.8, int(rng.integers(4, 9)))
+        return defects.pierce(field, rng, diameters_mm=(uniform(rng, (2.4, 3.2)),))
+    diameters = rng.uniform(1.4, 2.0, int(rng.integers(4, 9)))
     return defects.pierce(field, rng, diameters_mm=tuple(float(diameter) for diameter in diameters))
 
 
