@@ -111,10 +111,20 @@ def table_of(row: Row) -> str:
     return str(type(row).__struct_config__.tag)
 
 
+def values_of(row: Row) -> tuple[Value, ...]:
+    """The row's own values in column order, in a form that SQLite gives back exactly."""
+    kinds = type(row).__annotations__
+    return tuple(
+        float(value) if isinstance(value, int) and kinds[name].startswith("float") else value
+        for name, value in ((name, clean(getattr(row, name))) for name in row.__struct_fields__)
+    )
+
+
 def clean(value: Any) -> Value:
     """A value SQLite gives back exactly as it took it: text cut, integers inside 64 bit, non-finite numbers as None."""
     if isinstance(value, str):
-        return value[:MAX_TEXT]
+        text = value[:MAX_TEXT]
+        return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, int):

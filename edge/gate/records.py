@@ -1,0 +1,207 @@
+"""The recorder: a thread of its own owns the store, so that a stalled disk can never delay a REJECT."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+from edge.errors import CordonError, RecordError
+from edge.gate.case import Ticket
+from edge.gate.rows import EventRow, Row
+from edge.gate.store import Stamped, Store
+
+BACKLOG = 20_000
+"""Rows kept in memory while the store cannot be written; further ones are counted as lost."""
+RETRY_S = 1.0
+BATCH = 256
+"""Submissions written in one transaction."""
+
+
+class Durable(NamedTuple):
+    """The rows of this ticket are on disk."""
+
+    ticket: Ticket
+
+
+class Failed(NamedTuple):
+    """The rows of this ticket (None: of no ticket) are not on disk; the store is latched."""
+
+    ticket: Ticket | None
+    why: str
+
+
+class Back(NamedTuple):
+    """The store was opened again, checked, and has written everything that was kept."""
+
+
+class Crashed(NamedTuple):
+    """The thread ended by an error of the program; the gate must end too."""
+
+    error: BaseException
+
+
+Result = Durable | Failed | Back | Crashed
+
+
+class _Item(NamedTuple):
+    rows: Sequence[Row]
+    wall_ns: int
+    ticket: Ticket | None
+
+
+class Recorder:
+    """Takes rows from any thread, answers tickets through `results()`; poll `fileno()` to know when there are some."""
+
+    def __init__(self, store: Store, *, retry_s: float = RETRY_S) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._store = store
+        self._retry_s = retry_s
+        self._queue: SimpleQueue[_Item | str] = SimpleQueue()
+        self._results: deque[Result] = deque()
+        self._kept: list[Stamped] = []
+        self._backlog: deque[tuple[Row, int]] = deque()
+        self._lost = 0
+        self._failing = False
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    def fileno(self) -> int:
+        """Readable when `results()` has something."""
+        return self.fd
+
+    def submit(self, rows: Sequence[Row], ticket: Ticket | None = None) -> None:
+        """Write these rows in one transaction, after everything submitted before."""
+        self._queue.put(_Item(rows, time.time_ns(), ticket))
+
+    def checkpoint(self) -> None:
+        """Checkpoint once nothing waits; only ask while no trigger is open."""
+        self._queue.put("checkpoint")
+
+    def results(self) -> list[Result]:
+        """What happened since the last call."""
+        try:
+            os.eventfd_read(self.fd)
+        except BlockingIOError:
+            return []
+        found = []
+        while self._results:
+            found.append(self._results.popleft())
+        return found
+
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Write what is queued and close the store; False when the disk did not let it finish in time."""
+        self._queue.put("stop")
+        self._thread.join(timeout_s)
+        done = not self._thread.is_alive()
+        if done:
+            os.close(self.fd)
+        return done and not self._failing
+
+    def _run(self) -> None:
+        try:
+            while self._step():
+                pass
+        except BaseException as exc:  # noqa: BLE001 - the edge of this thread: the gate raises it again
+            self._post(Crashed(exc))
+
+    def _step(self) -> bool:
+        items, commands = self._take()
+        if self._failing:
+            self._keep(items)
+            self._try_again()
+        elif items:
+            self._write(items)
+        if "stop" in commands:
+            return self._finish()
+        if "checkpoint" in commands and not self._failing and self._queue.empty():
+            self._checkpoint()
+        return True
+
+    def _take(self) -> tuple[list[_Item], set[str]]:
+        items: list[_Item] = []
+        commands: set[str] = set()
+        try:
+            entry = self._queue.get(timeout=self._retry_s if self._failing else None)
+            while True:
+                if isinstance(entry, str):
+                    commands.add(entry)
+                else:
+                    items.append(entry)
+                if len(items) >= BATCH or "stop" in commands:
+                    break
+                entry = self._queue.get_nowait()
+        except Empty:
+            pass
+        return items, commands
+
+    def _write(self, items: list[_Item]) -> None:
+        stamped = [self._store.stamp(row, item.wall_ns) for item in items for row in item.rows]
+        try:
+            self._store.commit(stamped)
+        except RecordError as exc:
+            self._kept = stamped
+            self._latch(exc, [item.ticket for item in items if item.ticket is not None])
+            return
+        self._post(*(Durable(item.ticket) for item in items if item.ticket is not None))
+
+    def _latch(self, exc: CordonError, tickets: Sequence[Ticket]) -> None:
+        self._failing = True
+        self._retry_at = time.monotonic() + self._retry_s
+        self._post(Failed(None, str(exc)), *(Failed(ticket, str(exc)) for ticket in tickets))
+
+    def _keep(self, items: list[_Item]) -> None:
+        for item in items:
+            room = BACKLOG - len(self._backlog)
+            self._backlog.extend((row, item.wall_ns) for row in item.rows[:room])
+            self._lost += max(0, len(item.rows) - room)
+        self._post(*(Failed(item.ticket, "the store is latched") for item in items if item.ticket is not None))
+
+    def _try_again(self) -> None:
+        """Open, check and write everything kept; stays latched when anything of it fails."""
+        if time.monotonic() < self._retry_at:
+            return
+        self._retry_at = time.monotonic() + self._retry_s
+        try:
+            self._store.recover(self._kept)
+            self._kept = []
+            self._flush_backlog()
+        except RecordError:
+            return
+        self._failing = False
+        self._post(Back())
+
+    def _flush_backlog(self) -> None:
+        if self._lost:
+            now_ns = time.monotonic_ns()
+            text = f"{self._lost} rows were lost: the memory for rows was full while the store could not be written"
+            row = EventRow(kind="records", reason="RECORD_FAULT", detail=text, camera="", count=self._lost, first_ns=now_ns, at_ns=now_ns)
+            self._backlog.append((row, time.time_ns()))
+            self._lost = 0
+        while self._backlog:
+            part = [self._backlog.popleft() for _ in range(min(BATCH, len(self._backlog)))]
+            self._kept = [self._store.stamp(row, wall_ns) for row, wall_ns in part]
+            self._store.commit(self._kept)
+            self._kept = []
+
+    def _checkpoint(self) -> None:
+        try:
+            self._store.checkpoint()
+        except RecordError as exc:
+            self._latch(exc, [])
+
+    def _finish(self) -> bool:
+        if self._failing:
+            self._retry_at = 0.0
+            self._try_again()
+        self._store.close()
+        return False
+
+    def _post(self, *results: Result) -> None:
+        if results:
+            self._results.extend(results)
+            os.eventfd_write(self.fd, 1)
