@@ -52,7 +52,7 @@ class Driver:
         port.symlink_to(os.ttyname(slave))
         self._poll = select.poll()
         self._poll.register(self.master, select.POLLIN)
-        self._camera = zmq.Context.instance().socket(zmq.PUB)
+        self._camera: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
         self._camera.bind(camera)
         self._decoder = Decoder("G")
         self._nonce = secrets.token_hex(4)
