@@ -6,10 +6,11 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from edge.errors import ConfigError, ExportError
@@ -17,6 +18,8 @@ from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json, spec_to
 from nets.architectures import build
 
 FORMAT = "cordon-checkpoint-1"
+KEY = "cordon"
+"""The one entry of the file's metadata, a JSON object."""
 _REMEDY = "Train it again with `cordon train`, or copy the file again from its source"
 
 
@@ -38,17 +41,19 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = False) -
     Raises ExportError when the file cannot be written.
     """
     tensors = {name: _stored(value, half=half) for name, value in checkpoint.model.state_dict().items()}
-    metadata = {
+    facts = {
         "format": FORMAT,
         "architecture": checkpoint.architecture,
-        "classes": json.dumps(checkpoint.classes),
+        "classes": checkpoint.classes,
         "heightmap": spec_to_json(checkpoint.heightmap).decode(),
-        "provenance": json.dumps(checkpoint.provenance, sort_keys=True),
+        "provenance": checkpoint.provenance,
     }
+    # One key, because the file format shuffles several and equal checkpoints should be equal files.
+    metadata = {KEY: json.dumps(facts, sort_keys=True)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(save(tensors, metadata=metadata))
         temporary.replace(path)
     except (OSError, SafetensorError) as exc:
         raise ExportError(f"cannot write the checkpoint {path}", seen=exc, remedy="Check the folder's rights and free space") from exc
@@ -56,21 +61,19 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = False) -
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read what `save_checkpoint` wrote: float32 weights, `eval()` mode, on the CPU. Raises ExportError naming the file."""
-    metadata, tensors = _read(path)
-    if metadata.get("format") != FORMAT:
-        raise ExportError(f"{path} is not a checkpoint of this project", seen=metadata.get("format", "no format"), remedy=_REMEDY)
+    facts, tensors = _read(path)
     try:
-        classes = tuple(str(name) for name in json.loads(metadata["classes"]))
-        model = build(metadata["architecture"], len(classes))
+        classes = tuple(str(name) for name in facts["classes"])
+        model = build(facts["architecture"], len(classes))
         model.load_state_dict(tensors)
         return Checkpoint(
-            architecture=metadata["architecture"],
+            architecture=facts["architecture"],
             classes=classes,
-            heightmap=spec_from_json(metadata["heightmap"].encode()),
+            heightmap=spec_from_json(facts["heightmap"].encode()),
             model=model.eval(),
-            provenance=dict(json.loads(metadata["provenance"])),
+            provenance=dict(facts["provenance"]),
         )
-    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as exc:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as exc:
         raise ExportError(f"{path} does not hold a whole checkpoint", seen=exc, remedy=_REMEDY) from exc
 
 
@@ -79,11 +82,13 @@ def _stored(value: Tensor, *, half: bool) -> Tensor:
     return kept.half() if half and kept.is_floating_point() and kept.ndim > 1 else kept
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            metadata = file.metadata() or {}
-    except (OSError, SafetensorError) as exc:
+            facts = json.loads((file.metadata() or {}).get(KEY, "{}"))
+    except (OSError, ValueError, SafetensorError) as exc:
         raise ExportError(f"cannot read the checkpoint {path}", seen=exc, remedy=_REMEDY) from exc
-    return metadata, {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
+    if facts.get("format") != FORMAT:
+        raise ExportError(f"{path} is not a checkpoint of this project", seen=facts.get("format", "no format"), remedy=_REMEDY)
+    return facts, {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}

@@ -1,0 +1,125 @@
+"""`cordon train`: one typology, a router, or a cross-validation, from folders of labelled scans."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.errors import ConfigError, DatasetError
+from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
+from nets.architectures import ARCHITECTURES
+from nets.checkpoint import save_checkpoint
+from train.options import RECIPES, TrainingOptions, recipe
+from train.report import metrics_path, save_json
+
+if TYPE_CHECKING:
+    from train.fast import Learner
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train and write a checkpoint (and its figures beside it); with --folds one checkpoint per fold."""
+    arguments = _parser().parse_args(argv)
+    options = recipe(
+        arguments.recipe,
+        architecture=arguments.arch,
+        epochs=arguments.epochs,
+        held_out=arguments.held_out,
+        escape_rate=arguments.escape_rate,
+        seed=arguments.seed,
+        threads=arguments.threads,
+    )
+    spec = None if arguments.spec is None else _read_spec(arguments.spec)
+    if arguments.folds is not None:
+        _cross_validate(arguments, options, spec)
+    elif arguments.router:
+        _train_router(arguments, options, spec)
+    else:
+        _train_typology(arguments, options, spec)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cordon train", description=main.__doc__)
+    add = parser.add_argument
+    add("folder", type=Path, metavar="FOLDER", help="has good/ and bad/ (or Soldadura_Buena/ and Soldadura_Mala/)")
+    add("--out", type=Path, required=True, metavar="FILE", help="the checkpoint, NAME.safetensors; with --folds a folder")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--router", action="store_true", help="FOLDER has a folder per typology; learn to name the typology")
+    kind.add_argument("--folds", type=int, metavar="N", help="cross-validate with N folds of whole groups, next to the baselines")
+    add("--table", type=Path, metavar="CSV", help="columns file and group (or scan); default: the one CSV in FOLDER that has them")
+    add("--spec", type=Path, metavar="JSON", help="heightmap spec; default: FOLDER/heightmap.json, else 2nd to 98th percentile")
+    add("--recipe", choices=list(RECIPES), default="default", help="set of options to start from (default: %(default)s)")
+    add("--arch", choices=sorted(ARCHITECTURES))
+    add("--epochs", type=int)
+    add("--held-out", type=float, metavar="FRACTION", help="of the groups, kept for the figures")
+    add("--escape-rate", type=float, metavar="FRACTION", help="that the reported threshold may let through (default: 0)")
+    add("--seed", type=int)
+    add("--threads", type=int)
+    add("--half", action="store_true", help="store kernels as float16: half the size")
+    add("--learner", type=Path, metavar="PKL", help="also write fastai's Learner.export()")
+    return parser
+
+
+def _train_typology(arguments: argparse.Namespace, options: TrainingOptions, spec: HeightmapSpec | None) -> None:
+    from train.metrics import table  # noqa: PLC0415 - fastai and scikit-learn take seconds that --help should not
+    from train.typology import train_typology  # noqa: PLC0415
+
+    result = train_typology(arguments.folder, options, table=arguments.table, spec=spec)
+    save_checkpoint(result.checkpoint, arguments.out, half=arguments.half)
+    save_json(result.as_dict(), metrics_path(arguments.out))
+    _save_learner(result.learner, arguments.learner)
+    print(table([(arguments.folder.name, result.metrics)]))
+    for name in result.mistakes():
+        print(f"misjudged at 0.5: {name}")
+    _print_written(arguments.out, result.fitted.refused)
+
+
+def _train_router(arguments: argparse.Namespace, options: TrainingOptions, spec: HeightmapSpec | None) -> None:
+    from train.router import train_router  # noqa: PLC0415 - as above
+
+    result = train_router(arguments.folder, options, spec=spec)
+    save_checkpoint(result.checkpoint, arguments.out, half=arguments.half)
+    save_json(result.as_dict(), metrics_path(arguments.out))
+    _save_learner(result.learner, arguments.learner)
+    print(f"{'typology':24s} {'held out':>8s} {'misnamed':>8s}")
+    for name, count in result.held_out.items():
+        print(f"{name:24s} {count:8d} {result.errors[name]:8d}")
+    _print_written(arguments.out, result.refused)
+
+
+def _cross_validate(arguments: argparse.Namespace, options: TrainingOptions, spec: HeightmapSpec | None) -> None:
+    from train.crossval import cross_validate  # noqa: PLC0415 - as above
+
+    if arguments.learner is not None:
+        raise DatasetError("a cross-validation gives one network per fold", seen="--learner", remedy="Leave --learner out")
+    result = cross_validate(
+        arguments.folder, options, folds=arguments.folds, out=arguments.out, table=arguments.table, spec=spec, half=arguments.half
+    )
+    save_json(result.as_dict(), arguments.out / "metrics.json")
+    print(result.table())
+    print(f"written: {arguments.out}/fold0.safetensors ... and folds.csv, metrics.json")
+
+
+def _save_learner(learner: Learner, path: Path | None) -> None:
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # fastai says that pickle is unsafe to load; --help and the documentation say so too
+        learner.export(path.resolve())
+
+
+def _print_written(path: Path, refused: int) -> None:
+    if refused:
+        print(f"{refused} bad scans took no part: the box refuses them before any network (constant or empty)")
+    print(f"written: {path} and {metrics_path(path).name}")
+
+
+def _read_spec(path: Path) -> HeightmapSpec:
+    try:
+        return spec_from_json(path.read_bytes())
+    except OSError as exc:
+        raise ConfigError(f"cannot read the heightmap spec {path}", seen=exc.strerror, remedy="Check --spec") from exc

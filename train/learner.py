@@ -1,0 +1,119 @@
+"""Training itself: a fastai Learner on prepared scans, with fixed seeds, balanced classes and a one-cycle schedule."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow
+from nets.architectures import build
+from nets.checkpoint import Checkpoint
+from scans.folder import Scale, Scan
+from train.data import PreparedScan, loaders, usable
+from train.fast import Callback, CancelValidException, CrossEntropyLossFlat, Learner, error_rate, no_random
+from train.options import TrainingOptions
+from train.scoring import heightmaps, probabilities
+
+DEFAULT_SPEC = HeightmapSpec(window=PercentileWindow())
+"""Used when neither the command nor the folder's heightmap.json says how frames are prepared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is to be learnt: which scans, called what, prepared how."""
+
+    training: tuple[Scan, ...]
+    held_out: tuple[Scan, ...]
+    labels: dict[Path, str]
+    classes: tuple[str, ...]
+    spec: HeightmapSpec
+    scale: Scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A trained network and what it says about the held-out scans."""
+
+    learner: Learner
+    checkpoint: Checkpoint
+    held_out: tuple[Scan, ...]
+    images: torch.Tensor
+    """u8 [held out, 1, height, width], prepared."""
+    probabilities: NDArray[np.float64]
+    """f64 [held out, classes]."""
+    refused: int
+    """Bad scans that the box refuses before any network, so that no network learnt or judged them."""
+
+
+class NoValidation(Callback):  # type: ignore[misc]
+    """Leaves the held-out scans alone until training is over."""
+
+    def before_validate(self) -> None:
+        """Skip it."""
+        raise CancelValidException
+
+
+def fit(task: Task, options: TrainingOptions, *, watch: bool = True) -> Fitted:
+    """Train on `task.training`, then score `task.held_out` once; `watch` also shows its loss after every epoch.
+
+    Nothing is chosen by the held-out scans: the last epoch's weights are kept. Equal task and options give equal weights on one
+    kind of CPU. Raises DatasetError.
+    """
+    torch.set_num_threads(options.threads)
+    prepared = PreparedScan(task.spec, task.scale)
+    training, refused = usable(task.training, prepared)
+    held_out, refused_too = usable(task.held_out, prepared)
+    with no_random(options.seed, reproducible=True):
+        learner = _learner(task, options, prepared, training, held_out)
+        with _quiet_unless_terminal(learner):
+            learner.fit_one_cycle(options.epochs, options.learning_rate, cbs=[] if watch else [NoValidation()])
+    checkpoint = Checkpoint(
+        architecture=options.architecture,
+        classes=task.classes,
+        heightmap=task.spec,
+        model=learner.model.cpu().to(memory_format=torch.contiguous_format).eval(),
+        provenance=_provenance(options, training, held_out),
+    )
+    images = heightmaps(held_out, prepared)
+    return Fitted(
+        learner=learner,
+        checkpoint=checkpoint,
+        held_out=held_out,
+        images=images,
+        probabilities=probabilities(checkpoint, images),
+        refused=refused + refused_too,
+    )
+
+
+def _learner(task: Task, options: TrainingOptions, prepared: PreparedScan, training: Sequence[Scan], held_out: Sequence[Scan]) -> Learner:
+    data = loaders(training, held_out, task.labels, task.classes, prepared=prepared, options=options)
+    counts = Counter(task.labels[scan.path] for scan in training)
+    weights = torch.tensor([len(training) / (len(task.classes) * counts[name]) for name in task.classes]).to(data.device)
+    # Channels last runs this network three times as fast on a CPU.
+    network = build(options.architecture, len(task.classes)).to(memory_format=torch.channels_last)
+    loss = CrossEntropyLossFlat(weight=weights, label_smoothing=options.label_smoothing)
+    return Learner(data, network, loss_func=loss, metrics=[error_rate], wd=options.weight_decay)
+
+
+@contextmanager
+def _quiet_unless_terminal(learner: Learner) -> Iterator[None]:
+    if sys.stderr.isatty() and sys.stdout.isatty():
+        yield
+    else:
+        with learner.no_bar(), learner.no_logging():
+            yield
+
+
+def _provenance(options: TrainingOptions, training: Sequence[Scan], held_out: Sequence[Scan]) -> dict[str, str]:
+    counts = {f"{name}_scans": str(len(scans)) for name, scans in (("training", training), ("held_out", held_out))}
+    versions = {name: version(name) for name in ("cordon", "torch", "fastai")}
+    return {**options.as_text(), **counts, **versions}
