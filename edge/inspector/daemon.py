@@ -79,11 +79,13 @@ class InspectorDaemon:
         self._stopping = True
 
     def close(self) -> None:
-        """Free the sockets; the gate sees its connection end."""
+        """Free the sockets; the gate sees its connection end. The garbage collector is as before."""
         self._gate.close()
         for feed in self._feeds:
             feed.socket.close()
         self._context.term()
+        gc.unfreeze()
+        gc.enable()
 
     # -- starting
 
