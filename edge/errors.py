@@ -11,7 +11,8 @@ CordonError
 ├── FrameError               a camera frame that may not be judged; carries the verdict's reason
 ├── LinkError                the serial link to the robot
 │   ├── PortMissingError     no such device
-│   └── PortBusyError        another process holds the device
+│   ├── PortBusyError        another process holds the device
+│   └── PortGoneError        the device was unplugged while open
 ├── RecordError              the durable record
 │   ├── StorageError         a write or a commit failed
 │   └── ChainError           the hash chain is broken: a record was changed or lost
@@ -86,6 +87,10 @@ class PortMissingError(LinkError):
 
 class PortBusyError(LinkError):
     """Another process holds the serial device."""
+
+
+class PortGoneError(LinkError):
+    """The serial device was unplugged while open (end of file, or an input/output error)."""
 
 
 class RecordError(CordonError):

@@ -1,0 +1,345 @@
+"""The gate's process: one poll loop over the robot's port, the inspector's socket and the recorder; all cold work in `__init__`."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+import select
+import signal
+import socket
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from edge.config import Config, load_config
+from edge.contract import TriggerId
+from edge.errors import ContractError, LinkError, PortBusyError, PortGoneError, PortMissingError
+from edge.gate.case import Action, Discard, Record, Send, Tell
+from edge.gate.codec import Counters, Decoder
+from edge.gate.handshake import HandshakeSession
+from edge.gate.log import Log
+from edge.gate.machine import boot_id
+from edge.gate.peer import InspectorSocket
+from edge.gate.port import SerialPort
+from edge.gate.push import PushSession
+from edge.gate.records import Back, Crashed, Durable, Failed, Recorder
+from edge.gate.rows import EventRow
+from edge.gate.session import GateSession, settings_from
+from edge.gate.store import Store
+
+NS_PER_S = 1_000_000_000
+REOPEN_S = (0.02, 0.05, 0.1, 0.2, 0.5)
+"""Pauses between attempts to open a lost port again; the last one repeats."""
+CHECKPOINT_ROWS = 512
+QUIET_NS = 2 * NS_PER_S
+"""After this long without a trigger the records are checkpointed and garbage is collected."""
+DRAIN_S = 5.0
+
+
+def _nonce() -> str:
+    return os.urandom(4).hex()
+
+
+class GateDaemon:
+    """Opens port, records and socket in this order; `step()` handles what is ready, `run()` repeats it until SIGTERM.
+
+    Raises StorageError, ChainError, ConfigError, PortMissingError, PortBusyError or LinkError when it cannot start.
+    """
+
+    def __init__(self, config: Config, config_hash: str) -> None:
+        started_s = time.monotonic()
+        self.config = config.gate
+        self.log = Log("gate")
+        self.stopping = False
+        kind = PushSession if self.config.profile == "push" else HandshakeSession
+        self.session: GateSession = kind(settings_from(self.config), _nonce)
+        with ExitStack() as opened:
+            self.port: SerialPort | None = self._open_port()
+            opened.callback(self.port.close)
+            self._say(f"port {self.config.port} at {self.config.baudrate} baud, profile {self.config.profile}", started_s)
+            store = Store(self.config.records, boot=boot_id(), config=config_hash)
+            opened.callback(store.close)
+            left = store.leftovers(time.monotonic_ns())
+            store.commit([store.stamp(row, time.time_ns()) for row in left])
+            self._say(f"records {self.config.records}: {store.number} rows, {len(left)} left open before are closed", started_s)
+            self.inspector = InspectorSocket(self.config.socket)
+            opened.pop_all()
+        self.recorder = Recorder(store)
+        self._decoder, self._counted = Decoder("R"), Counters()
+        self._rows, self._busy_ns, self._collected = 0, time.monotonic_ns(), True
+        self._attempts, self._reopen_ns = 0, 0
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._watch()
+        self.session.note("gate", None, f"started, boot {boot_id()}, configuration {config_hash}", self._busy_ns)
+        self.session.link_up(self._busy_ns)
+        self._act()
+        self._say(f"waiting for the robot, and for the inspector on {self.config.socket}", started_s)
+
+    def run(self) -> None:
+        """Work until `stop()` or SIGTERM, then reject what is open, record it and close."""
+        try:
+            while not self.stopping:
+                self.step(1.0)
+        finally:
+            self.close()
+
+    def step(self, timeout_s: float) -> None:
+        """Wait for something at most this long and handle everything that is ready."""
+        for fd, mask in self._poll.poll(self._wait_s(timeout_s)):
+            self._handle(fd, mask)
+        now_ns = time.monotonic_ns()
+        self._mind_port(now_ns)
+        self.session.tick(now_ns)
+        self._act()
+        self._housekeep(now_ns)
+
+    def stop(self) -> None:
+        """End after the present step; safe in a signal handler."""
+        self.stopping = True
+        self._wake_in.send(b"x")
+
+    def close(self) -> None:
+        """Reject what is open, give every trigger its disposition, finish the records, close."""
+        self.session.stop(time.monotonic_ns())
+        self._act()
+        self._wait_for_line()
+        self.session.close(time.monotonic_ns())
+        self._act()
+        whole = self.recorder.close(DRAIN_S)
+        self.log.say("stopped, all records written" if whole else "stopped, but the disk did not take all records")
+        self.inspector.close()
+        if self.port is not None:
+            self.port.close()
+        self._poll.close()
+        self._wake_in.close()
+        self._wake_out.close()
+        self.log.close()
+
+    # polling
+
+    def _watch(self) -> None:
+        self._poll = select.epoll()
+        for readable in (self.inspector.listener, self.recorder, self._wake_out):
+            self._poll.register(readable.fileno(), select.EPOLLIN)
+        if self.port is not None:
+            self._poll.register(self.port.fileno(), select.EPOLLIN)
+        self._writing = False
+
+    def _wait_s(self, timeout_s: float) -> float:
+        now_ns = time.monotonic_ns()
+        due = [self.session.next_ns(now_ns), now_ns + int(timeout_s * NS_PER_S)]
+        if self.port is None:
+            due.append(self._reopen_ns)
+        elif (line_ns := self.port.due_ns()) is not None:
+            due.append(line_ns)
+        return max(0, min(due) - now_ns) / NS_PER_S
+
+    def _handle(self, fd: int, mask: int) -> None:
+        if fd == self.recorder.fileno():
+            self._take_results()
+        elif self.port is not None and fd == self.port.fileno():
+            self._serve_port(mask)
+        elif fd == self.inspector.listener.fileno():
+            self._accept()
+        elif self.inspector.connection is not None and fd == self.inspector.connection.fileno():
+            self._take_packets()
+        elif fd == self._wake_out.fileno():
+            self._wake_out.recv(64)
+        self._act()
+
+    def _act(self) -> None:
+        """Do everything the session asked for, in its order; doing it may make it ask for more."""
+        while actions := self.session.take():
+            for action in actions:
+                self._perform(action)
+
+    def _perform(self, action: Action) -> None:
+        if isinstance(action, Send):
+            self._send(action)
+        elif isinstance(action, Record):
+            self.recorder.submit(action.rows, action.ticket)
+            self._rows += len(action.rows)
+            for row in action.rows:
+                if isinstance(row, EventRow):
+                    self.log.say(f"{row.kind} {row.reason} {row.detail}" + (f" ({row.count} times)" if row.count > 1 else ""))
+        elif isinstance(action, Tell):
+            self.inspector.tell(action.message)
+        elif isinstance(action, Discard) and self.port is not None:
+            self.port.discard()
+
+    # the robot
+
+    def _open_port(self) -> SerialPort:
+        return SerialPort(
+            self.config.port, baudrate=self.config.baudrate, parity=self.config.parity, on_sent=self._sent, on_dropped=self._dropped
+        )
+
+    def _sent(self, key: TriggerId) -> None:
+        self.session.sent(key, time.monotonic_ns())
+
+    def _dropped(self, key: TriggerId, why: str) -> None:
+        self.session.dropped(key, why, time.monotonic_ns())
+
+    def _send(self, action: Send) -> None:
+        if self.port is None:
+            if action.key is not None:
+                self._dropped(action.key, "the port is down")
+            return
+        try:
+            self.port.send(action.data, action.not_after_ns, time.monotonic_ns(), action.key)
+        except PortGoneError as exc:
+            self._lose_port(str(exc))
+
+    def _serve_port(self, mask: int) -> None:
+        assert self.port is not None
+        try:
+            if mask & select.EPOLLOUT:
+                self.port.flush(time.monotonic_ns())
+            if mask & ~select.EPOLLOUT:
+                self._read_port(self.port)
+        except PortGoneError as exc:
+            self._lose_port(str(exc))
+
+    def _read_port(self, port: SerialPort) -> None:
+        messages = self._decoder.feed(port.read())
+        now_ns = time.monotonic_ns()
+        for message in messages:
+            self.session.received(message, now_ns)
+        self._count_noise(now_ns)
+
+    def _count_noise(self, now_ns: int) -> None:
+        counters = self._decoder.counters
+        if counters.total() == self._counted.total():
+            return
+        for name in Counters.__struct_fields__:
+            count = getattr(counters, name) - getattr(self._counted, name)
+            if count:
+                self.session.noise(name, count, now_ns)
+                setattr(self._counted, name, getattr(counters, name))
+
+    def _lose_port(self, why: str) -> None:
+        port, self.port = self.port, None
+        if port is not None:
+            self._poll.unregister(port.fileno())
+            port.close()
+        now_ns = time.monotonic_ns()
+        self._writing, self._attempts = False, 0
+        self._reopen_ns = now_ns + int(REOPEN_S[0] * NS_PER_S)
+        self.session.link_down(now_ns, why)
+
+    def _mind_port(self, now_ns: int) -> None:
+        """Open a lost port again by its path, or push on with what waits for a slow one."""
+        if self.port is None:
+            if now_ns >= self._reopen_ns:
+                self._reopen(now_ns)
+            return
+        try:
+            self.port.flush(now_ns)
+        except PortGoneError as exc:
+            self._lose_port(str(exc))
+            return
+        if self.port.waiting != self._writing:
+            self._writing = self.port.waiting
+            self._poll.modify(self.port.fileno(), select.EPOLLIN | (select.EPOLLOUT if self._writing else 0))
+
+    def _reopen(self, now_ns: int) -> None:
+        self._attempts += 1
+        pause_s = REOPEN_S[min(self._attempts, len(REOPEN_S) - 1)]
+        self._reopen_ns = now_ns + int(pause_s * NS_PER_S)
+        try:
+            self.port = self._open_port()
+        except (PortMissingError, PortBusyError, LinkError) as exc:
+            if self._attempts == 1:
+                self.session.note("link", None, str(exc), now_ns)
+            return
+        self._decoder.reset()
+        self._poll.register(self.port.fileno(), select.EPOLLIN)
+        self.session.link_up(now_ns)
+
+    def _wait_for_line(self) -> None:
+        """A REJECT at the end may still wait for a slow line: give it its time."""
+        until_s = time.monotonic() + 0.5
+        while self.port is not None and self.port.waiting and time.monotonic() < until_s:
+            time.sleep(0.005)
+            self._mind_port(time.monotonic_ns())
+
+    # the inspector
+
+    def _accept(self) -> None:
+        try:
+            peer = self.inspector.accept()
+        except OSError as exc:
+            self.session.note("inspector", None, str(exc), time.monotonic_ns())
+            return
+        if self.inspector.connection is not None:
+            self._lose_inspector("a newer connection takes its place")
+        self.inspector.adopt(peer)
+        self._poll.register(peer.fileno(), select.EPOLLIN)
+        self.session.inspector_up(time.monotonic_ns())
+
+    def _take_packets(self) -> None:
+        try:
+            messages = self.inspector.receive()
+        except (ContractError, OSError) as exc:
+            self._lose_inspector(str(exc))
+            return
+        for message in messages:
+            self.session.told(message, time.monotonic_ns())
+            self._act()
+
+    def _lose_inspector(self, why: str) -> None:
+        if self.inspector.connection is not None:
+            self._poll.unregister(self.inspector.connection.fileno())
+            self.inspector.drop()
+        self.session.inspector_down(why, time.monotonic_ns())
+
+    # the records
+
+    def _take_results(self) -> None:
+        for result in self.recorder.results():
+            now_ns = time.monotonic_ns()
+            if isinstance(result, Durable):
+                self.session.recorded(result.ticket, now_ns)
+            elif isinstance(result, Failed):
+                self.session.record_failed(result.ticket, result.why, now_ns)
+            elif isinstance(result, Back):
+                self.session.store_back(now_ns)
+            elif isinstance(result, Crashed):
+                raise result.error
+
+    def _housekeep(self, now_ns: int) -> None:
+        """Slow work, only while no trigger is open."""
+        if not self.session.idle:
+            self._busy_ns, self._collected = now_ns, False
+            return
+        quiet = now_ns - self._busy_ns > QUIET_NS
+        if self._rows >= CHECKPOINT_ROWS or (quiet and not self._collected and self._rows):
+            self._rows = 0
+            self.recorder.checkpoint()
+        if quiet and not self._collected:
+            self._collected = True
+            gc.collect()
+
+    def _say(self, text: str, since_s: float) -> None:
+        self.log.say(f"{time.monotonic() - since_s:6.3f} s  {text}")
+
+
+def run_gate(config_path: Path) -> int:
+    """The `cordon run gate` command: run until SIGTERM or SIGINT; returns 0. Raises CordonError when it cannot start."""
+    config = load_config(config_path)
+    daemon = GateDaemon(config, hashlib.sha256(config_path.read_bytes()).hexdigest())
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        daemon.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    # A collection in the middle of a verdict would be a pause nobody asked for; it is done in quiet moments instead.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    daemon.run()
+    return 0

@@ -1,0 +1,65 @@
+"""`cordon records verify|show|quarantine`: prove the durable record, ask it about a part, put a damaged file aside."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.config import load_config
+from edge.gate.audit import read_part, verify_chain
+from edge.gate.machine import boot_id
+from edge.gate.store import quarantine
+
+DEFAULT_CONFIG = Path("/etc/cordon/cordon.toml")
+
+
+def records_main(argv: Sequence[str]) -> int:
+    """Run one of the three words; returns 0, or 1 when a part is unknown. Raises RecordError and ConfigError."""
+    arguments = _parser().parse_args(argv)
+    path = arguments.file or arguments.records or load_config(arguments.config).gate.records
+    if arguments.action == "verify":
+        report = verify_chain(path)
+        print(f"whole: {report.rows} rows in {path}\nhead   {report.head}")
+        return 0
+    if arguments.action == "quarantine":
+        config = hashlib.sha256(arguments.config.read_bytes()).hexdigest() if arguments.config.is_file() else ""
+        print(f"{path} is now {quarantine(path, boot=boot_id(), config=config)}; a new, empty file was started")
+        return 0
+    found = read_part(path, arguments.part)
+    for trigger in found:
+        print(msgspec.json.encode(trigger).decode() if arguments.json else _told(trigger))
+    if not found:
+        print(f"no trigger of part {arguments.part} in {path}")
+    return 0 if found else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cordon records", description=__doc__)
+    words = parser.add_subparsers(dest="action", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="take gate.records from here (default %(default)s)")
+    common.add_argument("--records", type=Path, help="the record file itself")
+    for word, text in (("verify", "compute every hash again"), ("quarantine", "rename a damaged file and start a new one")):
+        words.add_parser(word, parents=[common], help=text).add_argument("file", type=Path, nargs="?", help="same as --records")
+    show = words.add_parser("show", parents=[common], help="what happened to a part")
+    show.add_argument("part")
+    show.add_argument("--json", action="store_true", help="one JSON object per trigger")
+    show.set_defaults(file=None)
+    return parser
+
+
+def _told(trigger: dict[str, Any]) -> str:
+    verdict, reason = trigger.get("verdict.outcome", "(open)"), trigger.get("verdict.reason", "")
+    score, threshold = trigger.get("verdict.score"), trigger.get("verdict.threshold")
+    judged = f"score {score:.4f} threshold {threshold:.4f}" if score is not None and threshold is not None else "not scored"
+    name = f"{trigger['part']} {trigger['weld']} {trigger.get('verdict.typology') or '-'}"
+    sent = f"sent {trigger.get('disposition.sent') or 'nothing'} {trigger.get('disposition.sent_reason', '')}"
+    detail = "; ".join(text for text in (trigger.get("verdict.detail"), trigger.get("disposition.detail")) if text)
+    bundle = (trigger.get("verdict.bundle") or "")[:12]
+    first = f"{trigger['session']}/{trigger['sequence']}  {name}  {verdict} {reason}  {judged}  {sent}"
+    return f"{first}  robot {trigger.get('disposition.done', '(open)')}  bundle {bundle or '-'}  {detail}".rstrip()
