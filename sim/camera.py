@@ -34,8 +34,7 @@ class Camera:
         """`counter` is that of the last frame, as its header says; `shots` counts exposures."""
         self._fault, self._every, self._typologies = fault, every, tuple(typologies)
         self._previous: NDArray[Any] | None = None
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB)
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, 16)
         self._alive_due_s, self._subscribers = 0.0, 0
@@ -119,7 +118,6 @@ class Camera:
     def close(self) -> None:
         """Free the endpoint."""
         self._socket.close()
-        self._context.term()
 
 
 def _faulty(shot: Shot, fault: Fault, previous: NDArray[Any] | None, typologies: Sequence[str]) -> Shot:
@@ -238,4 +236,5 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as exc:
+        socket.close()
         raise SimulationError(f"cannot bind {endpoint}", seen=exc, remedy="Choose a free tcp:// or ipc:// address of this machine") from exc

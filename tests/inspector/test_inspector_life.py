@@ -30,10 +30,11 @@ def test_ready_comes_only_after_the_camera_was_heard(tmp_path: Path) -> None:
     config = make_config(tmp_path)
     TinyBundle().save(config.inspector.bundle)
     gate, daemon = listen(config.gate.socket), InspectorDaemon(config)
-    for _ in range(3):
+    end = time.monotonic() + 10
+    while not (gate.states and gate.states[-1].typologies == ("T2", "T5")):
+        assert time.monotonic() < end
         daemon.step()
         gate.poll()
-    assert gate.states[-1].typologies == ("T2", "T5")
     assert not gate.states[-1].ready
     assert not gate.states[-1].camera_alive
     daemon.close()
@@ -50,7 +51,7 @@ def test_the_state_names_bundle_and_proved_answers(cell: Cell) -> None:
 
 def test_a_silent_camera_ends_ready(start: Start, tmp_path: Path) -> None:
     config = make_config(tmp_path).inspector.camera[0]
-    cell = start(camera=(type(config)(name="cam", endpoint=config.endpoint, heartbeat_ms=300),))
+    cell = start(camera=(type(config)(name="cam", endpoint=config.endpoint, heartbeat_ms=1_500),))
     cell.until(lambda: not cell.gate.states[-1].ready)
     assert not cell.gate.states[-1].camera_alive
     cell.send(*encode_alive("cam", 0, 1))
@@ -163,11 +164,11 @@ def test_a_failing_engine_is_reported_and_the_third_time_ends_the_process(start:
     assert cell.gate.reports[-1].counter == 3
 
 
-def test_an_engine_works_on_after_one_failure(start: Start) -> None:
+def test_the_other_engines_work_on_after_one_failed(start: Start) -> None:
     bundle = TinyBundle(router=False, files={"T5-0.onnx": brittle_network()}, promised={"T5": (0.99966, 0.99966)})
     cell = start(bundle)
     assert cell.judge(*make_parts(frame_image(250), typology="T5")).reason is Reason.ENGINE_FAILED
-    assert cell.judge(*make_parts(frame_image(100), typology="T5", counter=2)).reason is Reason.OK
+    assert cell.judge(*make_parts(frame_image(40), typology="T2", counter=2)).reason is Reason.OK
 
 
 # -- bundles that may not be used
