@@ -78,10 +78,10 @@ def cut(field: HeightField, rng: np.random.Generator, *, lengths_mm: tuple[float
 
 
 def pierce(field: HeightField, rng: np.random.Generator, *, diameters_mm: tuple[float, ...]) -> Damaged:
-    """Holes and pores of these diameters: a sunken rim, and a core so deep that no light returns."""
+    """Holes and pores of these diameters: a sunken rim, and a core so deep that no light returns; inside the bead."""
     cap, lost = field.cap.copy(), field.lost.copy()
     for diameter in diameters_mm:
-        x, y = _spot(field, rng, 0.42)
+        x, y = _spot(field, rng, min(0.42, max(0.1, 0.85 - 0.5 * diameter / field.bead.width)))
         squeeze, radius = float(rng.uniform(0.85, 1.15)), diameter / 2
         distance = np.sqrt(np.square((X_MM - x) * squeeze) + np.square((Y_MM - y) / squeeze)) / radius
         distance += 0.06 * np.cos(3.0 * np.arctan2(Y_MM - y, X_MM - x) + float(rng.uniform(0.0, 6.3)))

@@ -142,7 +142,7 @@ def _sound(field: HeightField, _: np.random.Generator) -> Damaged:
 def _deviation(field: HeightField, rng: np.random.Generator) -> Damaged:
     where: Where = ("start", "middle", "end")[int(rng.integers(3))]
     bead = field.bead
-    size = min(uniform(rng, (0.85, 1.2)) * bead.width, 4.2)
+    size = min(uniform(rng, (1.0, 1.25)) * bead.width, 4.2)
     low, high = float(bead.centre.min()) - bead.width, float(bead.centre.max()) + bead.width
     room = {-1.0: low, 1.0: ROWS * PITCH_MM - high}
     possible = [sign for sign, free in room.items() if free > size] or [max(room, key=lambda sign: room[sign])]
