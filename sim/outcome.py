@@ -68,9 +68,8 @@ def read_results(welds: Sequence[dict[str, str]], results: Path) -> list[Judged]
 
 def table_of(judged: Sequence[Judged], budget_ms: float) -> tuple[str, dict[str, float]]:
     """The table per typology, and the summary for the line of JSON (latencies in ms, NaN-free: 0 when nothing was answered)."""
-    lines = [
-        f"{'typology':<10}{'welds':>6}{'bad':>6}{'escapes':>9}{'overkills':>11}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}   budget {budget_ms:g} ms"
-    ]
+    head = ("welds", "bad", "escapes", "overkills", "p50 ms", "p99 ms", "max ms")
+    lines = ["{:<10}{:>6}{:>6}{:>9}{:>11}{:>9}{:>9}{:>9}".format("typology", *head) + f"   budget {budget_ms:g} ms"]
     names = list(dict.fromkeys(j.typology for j in judged))
     rows = [(name, [j for j in judged if j.typology == name]) for name in names]
     for name, part in [*rows, ("all", list(judged))]:
