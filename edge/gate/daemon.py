@@ -228,7 +228,7 @@ class GateDaemon:
         now_ns = time.monotonic_ns()
         self._writing, self._attempts = False, 0
         self._reopen_ns = now_ns + int(REOPEN_S[0] * NS_PER_S)
-        self.session.link_down(now_ns, why)
+        self.session.link_down(why, now_ns)
 
     def _mind_port(self, now_ns: int) -> None:
         """Open a lost port again by its path, or push on with what waits for a slow one."""

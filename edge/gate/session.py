@@ -102,7 +102,7 @@ class GateSession:
         self._link = True
         self.note("link", None, "port open", now_ns)
 
-    def link_down(self, now_ns: int, why: str) -> None:
+    def link_down(self, why: str, now_ns: int) -> None:
         """The port is gone: the session is void."""
         self._link = False
         self.note("link", Reason.SESSION_LOST, why, now_ns)

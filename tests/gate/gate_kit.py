@@ -1,0 +1,252 @@
+"""What the gate's tests share: plausible messages, a driven session, and a real inspector's end of the socket."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from edge.config import Config
+from edge.contract import CONTRACT_VERSION, Expect, InspectorState, Outcome, Reason, Report, TriggerId, decode_to_inspector, encode
+from edge.gate.case import Action, Discard, Record, Send, Tell, Ticket
+from edge.gate.codec import Decoder, Hello, Message, Trigger, Verdict
+from edge.gate.handshake import HandshakeSession
+from edge.gate.push import PushSession
+from edge.gate.rows import DispositionRow, EventRow, Row, TriggerRow, VerdictRow
+from edge.gate.session import GateSession, Settings
+
+BUNDLE = "b" * 64
+MS = 1_000_000
+
+
+def a_state(**changes: object) -> InspectorState:
+    state = InspectorState(
+        version=CONTRACT_VERSION,
+        pid=1,
+        ready=True,
+        backend="openvino",
+        bundle=BUNDLE,
+        bundle_version=1,
+        typologies=("T2", "T3"),
+        known_answers=4,
+        camera_alive=True,
+        frames=0,
+        gaps=0,
+        refused=0,
+        sent_ns=1,
+    )
+    return msgspec.structs.replace(state, **changes)
+
+
+def a_report(trigger: TriggerId | None, **changes: object) -> Report:
+    report = Report(
+        camera="cam0",
+        counter=1,
+        trigger=trigger,
+        part="P1",
+        weld="W1",
+        typology_named="T2",
+        typology="T2",
+        reason=Reason.OK,
+        detail="",
+        score=0.1,
+        threshold=0.5,
+        members=(0.1,),
+        members_expected=1,
+        router_confidence=None,
+        bundle=BUNDLE,
+        backend="openvino",
+        payload_hash="0" * 32,
+        captured_ns=1,
+        received_ns=1,
+        prepared_ns=1,
+        scored_ns=1,
+    )
+    return msgspec.structs.replace(report, **changes)
+
+
+def settings(**changes: object) -> Settings:
+    base = Settings(
+        profile="handshake",
+        budget_ns=100 * MS,
+        margin_ns=5 * MS,
+        heartbeat_ns=100 * MS,
+        silence_ns=300 * MS,
+        ack_timeout_ns=50 * MS,
+        resend_ns=40 * MS,
+        pinned="",
+    )
+    return msgspec.structs.replace(base, **changes)
+
+
+class Driven:
+    """A session with a clock of its own; the 'port' takes everything at once and the 'disk' answers when told to."""
+
+    def __init__(self, profile: str = "handshake", *, durable: bool = True, **changes: object) -> None:
+        kind = PushSession if profile == "push" else HandshakeSession
+        numbers = iter(range(1, 1_000_000))
+        self.session: GateSession = kind(settings(profile=profile, **changes), lambda: f"{next(numbers):08x}")
+        self.now = 1_000 * MS
+        self.durable = durable
+        self.port_takes = True
+        self.rows: list[Row] = []
+        self.frames: list[Message] = []
+        self.raw: list[bytes] = []
+        self.told: list[Expect] = []
+        self.tickets: list[Ticket] = []
+        self.log: list[tuple[str, object]] = []
+        self.decoder = Decoder("G")
+        self.robot_counter = 0
+
+    def act(self) -> None:
+        while actions := self.session.take():
+            for action in actions:
+                self._perform(action)
+
+    def _perform(self, action: Action) -> None:
+        if isinstance(action, Send):
+            self._send(action)
+        elif isinstance(action, Record):
+            self.rows += action.rows
+            self.log.append(("record", action))
+            if action.ticket is not None:
+                self.tickets.append(action.ticket)
+                if self.durable:
+                    self.settle()
+        elif isinstance(action, Tell):
+            self.told.append(action.message)
+        else:
+            assert isinstance(action, Discard)
+
+    def _send(self, action: Send) -> None:
+        if not self.port_takes:
+            if action.key is not None:
+                self.session.dropped(action.key, "full", self.now)
+            return
+        assert self.now < action.not_after_ns
+        (message,) = self.decoder.feed(action.data)
+        self.frames.append(message)
+        self.raw.append(action.data)
+        self.log.append(("send", message))
+        if action.key is not None:
+            self.session.sent(action.key, self.now)
+
+    def settle(self) -> None:
+        """Everything asked to be durable is durable now."""
+        tickets, self.tickets = self.tickets, []
+        for ticket in tickets:
+            self.log.append(("durable", ticket))
+            self.session.recorded(ticket, self.now)
+
+    def do(self, call: Callable[..., None], *arguments: object) -> None:
+        call(*arguments, self.now)
+        self.act()
+
+    def pass_ms(self, milliseconds: float, *, step_ms: float = 1.0) -> None:
+        until = self.now + int(milliseconds * MS)
+        while self.now < until:
+            self.now = min(until, self.now + int(step_ms * MS))
+            self.do(self.session.tick)
+
+    def ready(self) -> Driven:
+        self.do(self.session.link_up)
+        self.do(self.session.inspector_up)
+        self.tell(a_state())
+        if isinstance(self.session, HandshakeSession):
+            self.hear(Hello(nonce="aaaaaaaa"))
+        return self
+
+    def tell(self, message: object) -> None:
+        self.do(self.session.told, message)
+
+    def hear(self, message: Message) -> None:
+        self.do(self.session.received, message)
+
+    def trigger(self, sequence: int, **changes: object) -> TriggerId:
+        assert self.session.session is not None
+        trigger = Trigger(session=self.session.session, sequence=sequence, part="P1", weld="W1", typology="T2")
+        self.hear(msgspec.structs.replace(trigger, **changes))
+        return TriggerId(self.session.session, sequence)
+
+    def report(self, trigger: TriggerId | None, **changes: object) -> None:
+        self.tell(a_report(trigger, **{"received_ns": self.now, **changes}))
+
+    def of(self, kind: type[Message]) -> list[Message]:
+        return [frame for frame in self.frames if isinstance(frame, kind)]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return [frame for frame in self.frames if isinstance(frame, Verdict)]
+
+    def table(self, kind: type[Row]) -> list[Row]:
+        return [row for row in self.rows if isinstance(row, kind)]
+
+    @property
+    def verdict_rows(self) -> list[VerdictRow]:
+        return [row for row in self.rows if isinstance(row, VerdictRow)]
+
+    @property
+    def dispositions(self) -> list[DispositionRow]:
+        return [row for row in self.rows if isinstance(row, DispositionRow)]
+
+    @property
+    def events(self) -> list[EventRow]:
+        return [row for row in self.rows if isinstance(row, EventRow)]
+
+    def check_books(self) -> None:
+        """I5: every trigger has exactly one verdict and one disposition."""
+        names = [[(row.session, row.sequence) for row in self.table(kind)] for kind in (TriggerRow, VerdictRow, DispositionRow)]
+        assert all(len(set(part)) == len(part) for part in names)
+        assert set(names[0]) == set(names[1]) == set(names[2])
+
+    def check_order(self) -> None:
+        """I1, I2, I3: an ACCEPT was durable before it left, and one trigger never gets two different verdicts."""
+        durable: set[TriggerId] = set()
+        said: dict[tuple[str, int], Verdict] = {}
+        for what, value in self.log:
+            if what == "durable" and isinstance(value, Ticket) and value.what == "verdict":
+                durable.add(value.key)
+            if what == "send" and isinstance(value, Verdict):
+                key = (value.session, value.sequence)
+                assert said.setdefault(key, value) == value
+                if value.outcome is Outcome.ACCEPT:
+                    assert TriggerId(*key) in durable
+
+
+class FakeInspector:
+    """The inspector's end of the real socket; `answers` makes a report from each Expect."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(5)
+        until = time.monotonic() + 5
+        while True:
+            try:
+                self.socket.connect(str(path))
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                assert time.monotonic() < until
+                time.sleep(0.01)
+
+    def say(self, message: object) -> None:
+        self.socket.send(encode(message))
+
+    def expect(self) -> Expect:
+        return decode_to_inspector(self.socket.recv(65_536))
+
+    def answer(self, expect: Expect, **changes: object) -> None:
+        now_ns = time.monotonic_ns()
+        named = {"part": expect.part, "weld": expect.weld, "typology": expect.typology, "typology_named": expect.typology}
+        self.say(a_report(expect.trigger, **{**named, "received_ns": now_ns, **changes}))
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def a_config(folder: Path, **changes: object) -> Config:
+    gate = {"port": str(folder / "robot"), "records": str(folder / "records.db"), "socket": str(folder / "gate.sock"), **changes}
+    inspector = {"bundle": "x", "trusted_keys": ["0" * 64], "camera": [{"name": "cam0", "endpoint": "ipc:///tmp/none"}]}
+    return msgspec.convert({"gate": gate, "inspector": inspector}, Config)

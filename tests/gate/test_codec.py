@@ -1,0 +1,176 @@
+import itertools
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.contract import Outcome, Reason
+from edge.gate.codec import (
+    CODES,
+    MAX_FRAME_BYTES,
+    SEED,
+    Ack,
+    Decoder,
+    Direction,
+    Done,
+    Heartbeat,
+    Hello,
+    Message,
+    Nak,
+    Refusal,
+    State,
+    Trigger,
+    TriggerAck,
+    Verdict,
+    encode_frame,
+)
+
+SESSION = "0123456789abcdef"
+MESSAGES: list[tuple[Direction, Message]] = [
+    ("R", Hello(nonce="deadbeef", deadline_ms=250)),
+    ("G", Hello(nonce="cafe0001", peer="deadbeef", must=0xA5)),
+    ("R", Trigger(session=SESSION, sequence=1, part="P-1", weld="W.7", typology="T5")),
+    ("R", Trigger(session=SESSION, sequence=65535, part="P", weld="W")),
+    ("G", TriggerAck(session=SESSION, sequence=9)),
+    ("G", Nak(session=SESSION, sequence=0, reason=Refusal.VERSION)),
+    ("G", Verdict(session=SESSION, sequence=9, part="P", weld="W", outcome=Outcome.ACCEPT, reason=Reason.OK)),
+    ("G", Verdict(session=SESSION, sequence=9, part="P", weld="W", outcome=Outcome.NO_VERDICT, reason=Reason.SESSION_LOST)),
+    ("R", Ack(session=SESSION, sequence=9, outcome=Outcome.REJECT, done=Done.REJECTED)),
+    ("R", Heartbeat(session=SESSION, state=State.READY, counter=65535, bundle="0123abcd")),
+    ("G", Heartbeat(session=SESSION, state=State.FAULT, counter=0)),
+]
+ACCEPT = MESSAGES[6][1]
+FRAME = encode_frame(ACCEPT, "G")
+
+
+@pytest.mark.parametrize(("direction", "message"), MESSAGES)
+@pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
+def test_a_frame_gives_its_message_back_whatever_the_line_end(direction: Direction, message: Message, end: bytes) -> None:
+    frame = encode_frame(message, direction)
+    assert Decoder(direction).feed(frame[:-1] + end) == [message]
+
+
+def test_the_longest_verdict_and_trigger_fit_the_limit() -> None:
+    names = {"part": "p" * 24, "weld": "w" * 24}
+    verdict = Verdict(session=SESSION, sequence=65535, outcome=Outcome.ACCEPT, reason=Reason.TYPOLOGY_UNKNOWN, **names)
+    trigger = Trigger(session=SESSION, sequence=65535, typology="t" * 24, **names)
+    assert len(encode_frame(verdict, "G")) == MAX_FRAME_BYTES
+    assert Decoder("G").feed(encode_frame(verdict, "G")) == [verdict]
+    assert Decoder("R").feed(encode_frame(trigger, "R")) == [trigger]
+
+
+def test_every_reason_fits_the_line() -> None:
+    for reason in Reason:
+        verdict = Verdict(session=SESSION, sequence=1, part="P", weld="W", outcome=Outcome.REJECT, reason=reason)
+        assert Decoder("G").feed(encode_frame(verdict, "G")) == [verdict]
+
+
+def _flipped(frame: bytes, *bits: int) -> bytes:
+    changed = bytearray(frame)
+    for bit in bits:
+        changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def test_every_single_flipped_bit_of_a_verdict_is_refused() -> None:
+    for bit in range(len(FRAME) * 8):
+        assert Decoder("G").feed(_flipped(FRAME, bit) + b"\r") == []
+
+
+def test_every_two_flipped_bits_of_a_verdict_are_refused() -> None:
+    for pair in itertools.combinations(range(len(FRAME) * 8), 2):
+        decoder = Decoder("G")
+        assert decoder.feed(_flipped(FRAME, *pair) + b"\r") == [], pair
+
+
+def test_the_code_words_are_far_apart() -> None:
+    for one, other in itertools.combinations(CODES.values(), 2):
+        assert (one ^ other).bit_count() >= 10
+
+
+def _with_body(body: bytes) -> bytes:
+    return b"$%b*%08X\r" % (body, zlib.crc32(body, SEED))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"ACCEPT", b"REJECT"),
+        (b"F85A", b"C5B0"),
+        (b"07A5", b"07A4"),
+        (b",9,", b",0,"),
+        (b",9,", b",09,"),
+        (b",9,", b",65536,"),
+        (b",OK", b",FINE"),
+        (b",OK", b",OK,"),
+        (b"GV,", b"GX,"),
+        (b"GV,", b"GT,"),
+        (b"0123456789abcdef", b"0123456789ABCDEF"),
+    ],
+)
+def test_a_field_that_breaks_the_protocol_is_refused_even_with_a_good_crc(old: bytes, new: bytes) -> None:
+    body = FRAME[1:-10].replace(old, new, 1)
+    decoder = Decoder("G")
+    assert decoder.feed(_with_body(body)) == []
+    assert decoder.counters.malformed == 1
+
+
+def test_the_crc_of_another_schema_is_refused() -> None:
+    body = FRAME[1:-10]
+    decoder = Decoder("G")
+    assert decoder.feed(b"$%b*%08X\r" % (body, zlib.crc32(body))) == []
+    assert decoder.counters.bad_crc == 1
+
+
+def test_our_own_echo_is_never_accepted() -> None:
+    decoder = Decoder("R")
+    for direction, message in MESSAGES:
+        if direction == "G":
+            assert decoder.feed(encode_frame(message, "G")) == []
+    assert decoder.counters.echoed == sum(direction == "G" for direction, _ in MESSAGES)
+
+
+def test_a_message_of_the_wrong_direction_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="direction"):
+        encode_frame(ACCEPT, "R")
+    with pytest.raises(ValueError, match="part"):
+        encode_frame(Trigger(session=SESSION, sequence=1, part="P,1", weld="W"), "R")
+    with pytest.raises(ValueError, match="sequence"):
+        encode_frame(Trigger(session=SESSION, sequence=65536, part="P", weld="W"), "R")
+
+
+@pytest.mark.parametrize("noise", [b"\x00\xff\xfe", b"$GV,half a fra", b"x" * 500, b"$" + b"y" * 500, b"$$$", b"*\r*\n", b"\x11\x13"])
+def test_a_frame_after_noise_is_read(noise: bytes) -> None:
+    decoder = Decoder("G")
+    assert decoder.feed(noise + FRAME + FRAME) == [ACCEPT, ACCEPT]
+    assert decoder.counters.total() > 0
+
+
+def test_a_line_that_is_too_long_is_counted_once_and_takes_no_memory() -> None:
+    decoder = Decoder("G")
+    assert decoder.feed(b"$" + b"A" * 1_000_000) == []
+    assert decoder.counters.too_long == 1
+    assert len(decoder._buffer) <= MAX_FRAME_BYTES
+    assert decoder.feed(b"\r" + FRAME) == [ACCEPT]
+
+
+def test_a_frame_hidden_in_a_line_that_is_too_long_needs_its_own_start() -> None:
+    assert Decoder("G").feed(b"$" + b"A" * 200 + FRAME[1:]) == []
+
+
+@given(st.binary(max_size=400), st.integers(0, 400))
+def test_random_bytes_never_raise_and_never_become_a_message(noise: bytes, cut: int) -> None:
+    decoder = Decoder("G")
+    assert decoder.feed(noise[:cut]) + decoder.feed(noise[cut:]) == []
+    assert len(decoder._buffer) <= MAX_FRAME_BYTES
+
+
+@given(st.lists(st.sampled_from(MESSAGES[4:8]), max_size=5), st.lists(st.integers(1, 30), max_size=40))
+def test_the_portions_in_which_bytes_arrive_do_not_matter(messages: list[tuple[Direction, Message]], sizes: list[int]) -> None:
+    stream = b"".join(encode_frame(message, "G") for _, message in messages)
+    decoder, found = Decoder("G"), []
+    for size in [*sizes, len(stream)]:
+        found += decoder.feed(stream[:size])
+        stream = stream[size:]
+    assert found == [message for _, message in messages]

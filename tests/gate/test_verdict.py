@@ -1,0 +1,172 @@
+import itertools
+import math
+
+import msgspec
+import pytest
+from gate_kit import BUNDLE, a_report, a_state
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.contract import CONTRACT_VERSION, Outcome, Reason, TriggerId
+from edge.gate.verdict import AFTER_FRAME, BEFORE_FRAME, Asked, Facts, decide, refuse_early
+
+SESSION = "0123456789abcdef"
+NAN, INF = math.nan, math.inf
+
+
+def facts(**changes: object) -> Facts:
+    asked = Asked(session=SESSION, sequence=7, part="P1", weld="W1", typology="T2", by="trigger")
+    good = Facts(
+        now_ns=1_000,
+        cutoff_ns=2_000,
+        session=SESSION,
+        asked=asked,
+        report=a_report(TriggerId(SESSION, 7), received_ns=900),
+        inspector=a_state(),
+        inspector_alive=True,
+        pinned=BUNDLE,
+        store_healthy=True,
+    )
+    return msgspec.structs.replace(good, **changes)
+
+
+def reported(**changes: object) -> Facts:
+    return facts(report=a_report(**{"trigger": TriggerId(SESSION, 7), "received_ns": 900, **changes}))
+
+
+def inspected(**changes: object) -> Facts:
+    return facts(inspector=a_state(**changes))
+
+
+def test_everything_true_is_accept() -> None:
+    assert decide(facts())[:2] == (Outcome.ACCEPT, Reason.OK)
+    assert decide(facts(pinned=""))[:2] == (Outcome.ACCEPT, Reason.OK)
+    assert decide(reported(score=0.5, threshold=0.5))[0] is Outcome.ACCEPT
+
+
+ONE_FALSE: list[tuple[str, Facts, Reason]] = [
+    ("link session open", facts(session=None), Reason.SESSION_LOST),
+    ("link session open", facts(session="f" * 16), Reason.SESSION_LOST),
+    ("link session open", facts(asked=None), Reason.SESSION_LOST),
+    ("records healthy", facts(store_healthy=False), Reason.RECORD_FAULT),
+    ("records healthy", facts(store_healthy=None), Reason.RECORD_FAULT),
+    ("inspector connected and alive", facts(inspector=None), Reason.INSPECTOR_DOWN),
+    ("inspector connected and alive", facts(inspector_alive=False), Reason.INSPECTOR_DOWN),
+    ("inspector of this release", inspected(version=CONTRACT_VERSION + 1), Reason.NOT_READY),
+    ("inspector ready", inspected(ready=False), Reason.NOT_READY),
+    ("inspector ready", inspected(ready=False, fault_reason=Reason.BUNDLE_FAULT), Reason.BUNDLE_FAULT),
+    ("inspector ready", inspected(fault_reason=Reason.ENGINE_FAILED), Reason.ENGINE_FAILED),
+    ("inspector ready", inspected(fault_reason=Reason.OK), Reason.NOT_READY),
+    ("known answers agreed", inspected(known_answers=0), Reason.NOT_READY),
+    ("camera alive", inspected(camera_alive=False), Reason.NOT_READY),
+    ("bundle loaded", inspected(bundle=""), Reason.BUNDLE_FAULT),
+    ("bundle is the pinned one", inspected(bundle="c" * 64), Reason.BUNDLE_DIFFERS),
+    ("typology in the bundle", inspected(typologies=("T3",)), Reason.TYPOLOGY_UNKNOWN),
+    ("frame judged", facts(report=None), Reason.NO_FRAME),
+    ("before the deadline", facts(now_ns=2_000), Reason.DEADLINE),
+    ("frame received before now", reported(received_ns=1_001), Reason.DEADLINE),
+    ("frame received before now", reported(received_ns=0), Reason.DEADLINE),
+    ("frame bound to this trigger", facts(report=a_report(None, received_ns=900)), Reason.FRAME_UNBOUND),
+    ("frame bound to this trigger", reported(trigger=TriggerId(SESSION, 6)), Reason.FRAME_UNBOUND),
+    ("frame bound to this trigger", reported(trigger=TriggerId("f" * 16, 7)), Reason.FRAME_UNBOUND),
+    ("frame of this part and weld", reported(part="P2"), Reason.FRAME_PART),
+    ("frame of this part and weld", reported(weld="W2"), Reason.FRAME_PART),
+    *[("frame usable", reported(reason=reason), reason) for reason in Reason if reason is not Reason.OK],
+    ("typology agreed", reported(typology="T3"), Reason.TYPOLOGY_DIFFERS),
+    ("typology agreed", reported(typology_named="T3"), Reason.TYPOLOGY_DIFFERS),
+    ("typology agreed", reported(typology=None), Reason.TYPOLOGY_DIFFERS),
+    ("judged by the announced bundle", reported(bundle="c" * 64), Reason.BUNDLE_DIFFERS),
+    ("every member answered", reported(members=()), Reason.SCORE_INVALID),
+    ("every member answered", reported(members=(), members_expected=0), Reason.SCORE_INVALID),
+    ("every member answered", reported(members=(0.1,), members_expected=2), Reason.SCORE_INVALID),
+    ("every member answered", reported(members=(0.1, NAN), members_expected=2), Reason.SCORE_INVALID),
+    *[("score valid", reported(score=bad), Reason.SCORE_INVALID) for bad in (NAN, INF, -INF, -0.1, 1.1, None, "0", True)],
+    *[("threshold valid", reported(threshold=bad), Reason.SCORE_INVALID) for bad in (NAN, INF, 0.0, 1.0, -1.0, None, "1", True)],
+    ("score within the threshold", reported(score=0.500001), Reason.DEFECT),
+    ("score within the threshold", reported(score=1.0), Reason.DEFECT),
+]
+
+
+@pytest.mark.parametrize(("name", "given_facts", "reason"), ONE_FALSE)
+def test_one_false_condition_is_enough_and_gives_its_reason(name: str, given_facts: Facts, reason: Reason) -> None:
+    outcome, seen, detail = decide(given_facts)
+    assert outcome is (Outcome.NO_VERDICT if reason is Reason.SESSION_LOST else Outcome.REJECT)
+    assert seen is reason
+    assert detail.startswith(name)
+
+
+UNNAMED = Asked(session=SESSION, sequence=7, part="P1", weld="W1", typology=None, by="trigger")
+
+
+@pytest.mark.parametrize("confidence", [None, NAN, 0.0, 1.5, INF])
+def test_a_typology_nobody_names_needs_a_confident_router(confidence: float | None) -> None:
+    given_facts = reported(typology_named=None, router_confidence=confidence)
+    assert decide(msgspec.structs.replace(given_facts, asked=UNNAMED))[:2] == (Outcome.REJECT, Reason.ROUTER_UNSURE)
+    sure = reported(typology_named=None, router_confidence=0.9)
+    assert decide(msgspec.structs.replace(sure, asked=UNNAMED))[0] is Outcome.ACCEPT
+
+
+def test_a_routed_typology_must_be_in_the_bundle() -> None:
+    routed = msgspec.structs.replace(reported(typology="T9", typology_named=None, router_confidence=0.9), asked=UNNAMED)
+    assert decide(routed)[:2] == (Outcome.REJECT, Reason.TYPOLOGY_UNKNOWN)
+
+
+def test_every_condition_has_been_seen_false() -> None:
+    tested = {name for name, _, _ in ONE_FALSE} | {"typology named by someone", "judged typology in the bundle"}
+    assert tested == {condition.name for condition in (*BEFORE_FRAME, *AFTER_FRAME)}
+
+
+FIELDS = [f for f in Facts.__struct_fields__ if f not in ("pinned", "now_ns")]
+WRONG: dict[str, object] = {
+    "cutoff_ns": 1,
+    "session": None,
+    "asked": None,
+    "report": None,
+    "inspector": None,
+    "inspector_alive": False,
+    "store_healthy": False,
+}
+
+
+def test_no_combination_of_false_facts_is_accepted() -> None:
+    for size in range(1, len(FIELDS) + 1):
+        for names in itertools.combinations(FIELDS, size):
+            assert decide(facts(**{name: WRONG[name] for name in names}))[0] is not Outcome.ACCEPT
+
+
+@pytest.mark.parametrize("name", [f for f in Facts.__struct_fields__ if f != "asked"])
+@pytest.mark.parametrize("value", [None, "x", object(), NAN, []])
+def test_nonsense_in_any_fact_is_never_accepted_and_never_raises(name: str, value: object) -> None:
+    if name == "report" and value is None:
+        return
+    outcome, reason, _ = decide(facts(**{name: value}))
+    assert outcome is not Outcome.ACCEPT
+    assert reason is not Reason.OK
+
+
+def test_an_exception_in_a_predicate_is_reject_internal() -> None:
+    outcome, reason, detail = decide(facts(inspector=3))
+    assert (outcome, reason) == (Outcome.REJECT, Reason.INTERNAL)
+    assert "AttributeError" in detail
+
+
+@given(st.floats(), st.floats(), st.lists(st.floats(), max_size=3), st.integers(0, 3))
+def test_accept_only_ever_follows_from_finite_numbers_in_order(score: float, threshold: float, members: list[float], expected: int) -> None:
+    given_facts = reported(score=score, threshold=threshold, members=tuple(members), members_expected=expected)
+    if decide(given_facts)[0] is Outcome.ACCEPT:
+        assert 0.0 <= score <= threshold < 1.0
+        assert len(members) == expected >= 1
+        assert all(math.isfinite(member) for member in members)
+
+
+def test_a_frame_that_opened_its_own_case_must_not_name_a_trigger() -> None:
+    own = Asked(session=SESSION, sequence=7, part="P1", weld="W1", typology=None, by="frame")
+    assert decide(facts(asked=own))[1] is Reason.FRAME_UNBOUND
+    assert decide(facts(asked=own, report=a_report(None, received_ns=900)))[0] is Outcome.ACCEPT
+
+
+def test_what_no_frame_can_change_is_refused_before_one_comes() -> None:
+    assert refuse_early(facts(report=None)) is None
+    refused = refuse_early(facts(report=None, inspector=None))
+    assert refused is not None
+    assert refused.reason is Reason.INSPECTOR_DOWN
