@@ -1,0 +1,83 @@
+"""Which scans calibrate a network and which prove it: the split the network was trained with, in whole groups."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edge.errors import DatasetError
+from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
+from export.order import DEFAULT_HELD_OUT, DEFAULT_SEED, TypologyOrder
+from scans.folder import Scan, ScanFolder, find_scans
+from scans.split import split_by_group
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """How the scans were divided, for the certificate."""
+
+    held_out: float
+    seed: int
+    training_scans: int
+    held_out_scans: int
+    kept_aside: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sets:
+    """Training scans (calibration may choose among them), and held-out scans that neither training nor calibration saw."""
+
+    folder: ScanFolder
+    training: tuple[Scan, ...]
+    held_out: tuple[Scan, ...]
+    split: Split
+
+
+def find_sets(order: TypologyOrder, provenance: dict[str, str]) -> Sets:
+    """Split as ordered, else as the checkpoint says it was trained. Raises DatasetError."""
+    folder = find_scans(order.scans, table=order.table)
+    aside = set() if order.keep_aside is None else _listed(order.keep_aside, folder.root)
+    scans = tuple(scan for scan in folder.scans if scan.path.relative_to(folder.root).as_posix() not in aside)
+    held_out = order.held_out if order.held_out is not None else _number(provenance, "held_out", DEFAULT_HELD_OUT)
+    seed = order.seed if order.seed is not None else int(_number(provenance, "seed", DEFAULT_SEED))
+    training, proof = split_by_group(scans, held_out=held_out, seed=seed)
+    split = Split(
+        held_out=held_out,
+        seed=seed,
+        training_scans=len(training),
+        held_out_scans=len(proof),
+        kept_aside=len(folder.scans) - len(scans),
+    )
+    return Sets(folder=folder, training=training, held_out=proof, split=split)
+
+
+def heightmap_of(path: Path | None, scans: Path) -> HeightmapSpec | None:
+    """The spec of `path`, else of the folder's heightmap.json, else none. Raises DatasetError or ConfigError."""
+    file = path if path is not None else scans / "heightmap.json"
+    try:
+        return spec_from_json(file.read_bytes())
+    except OSError as exc:
+        if path is None:
+            return None
+        raise DatasetError(f"cannot read the heightmap spec {path}", seen=exc.strerror, remedy="Check the path") from exc
+
+
+def _listed(path: Path, root: Path) -> set[str]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            names = [row["file"].strip().removeprefix(f"{root.name}/") for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, KeyError) as exc:
+        raise DatasetError(f"cannot read the list of scans to keep aside {path}", seen=exc, remedy="Give a CSV with a column file") from exc
+    missing = [name for name in names if not (root / name).is_file()]
+    if missing:
+        raise DatasetError(f"{path} lists scans that {root} does not have", seen=missing[:3], remedy="List files relative to the folder")
+    return set(names)
+
+
+def _number(provenance: dict[str, str], key: str, default: float) -> float:
+    try:
+        return float(provenance[key])
+    except (KeyError, ValueError):
+        return default
