@@ -35,7 +35,7 @@ class Camera:
         self._fault, self._every, self._typologies = fault, every, tuple(typologies)
         self._previous: NDArray[Any] | None = None
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.LINGER, 500)
         self._socket.setsockopt(zmq.SNDHWM, 16)
         self._alive_due_s, self._subscribers = 0.0, 0
         _bind(self._socket, endpoint)

@@ -23,6 +23,8 @@ class Arrival:
     """One message of a camera. `reason` OK: header and payload may be used. No `header`: only `events` say what came."""
 
     header: FrameHeader | None
+    text: bytes
+    """The header as it came."""
     payload: memoryview
     payload_hash: str
     """BLAKE2b-128 of the payload, 32 hex digits; empty when it was not looked at."""
@@ -70,7 +72,7 @@ class CameraFeed:
         try:
             return self._open(header, payload, parts, received_ns)
         except FrameError as exc:
-            return Arrival(None, payload, "", received_ns, exc.reason, "", (FrameEvent(self.name, None, exc.reason, str(exc)),))
+            return Arrival(None, header, payload, "", received_ns, exc.reason, "", (FrameEvent(self.name, None, exc.reason, str(exc)),))
 
     def _other_parts(self) -> tuple[bytes, memoryview, int]:
         header, payload, parts = b"", memoryview(b""), 1
@@ -93,10 +95,10 @@ class CameraFeed:
         self._heard_ns = received_ns
         if header.kind == "alive":
             events = self._told(self._sequence.alive(header.counter), header)
-            return Arrival(None, payload, "", received_ns, Reason.OK, "", events) if events else None
+            return Arrival(None, data, payload, "", received_ns, Reason.OK, "", events) if events else None
         step = self._sequence.frame(header.counter, header.captured_ns)
         reason, detail, digest = self._judge(header, payload, parts, step)
-        return Arrival(header, payload, digest, received_ns, reason, detail, self._told(step, header))
+        return Arrival(header, data, payload, digest, received_ns, reason, detail, self._told(step, header))
 
     def _judge(self, header: FrameHeader, payload: memoryview, parts: int, step: Step) -> tuple[Reason, str, str]:
         digest = ""

@@ -21,16 +21,16 @@ from edge.inspector.camera import NS_PER_MS, Arrival, CameraFeed
 from edge.inspector.frame import FrameHeader, payload_image
 from edge.inspector.gate_link import GateLink
 from edge.inspector.judging import Finding, choose_typology, inspect
-from edge.inspector.loader import Loaded, load_engines
+from edge.inspector.loader import Judge, Loaded, load_engines
+from edge.inspector.rehearsal import EVERY_MS, Rehearsal
 from edge.inspector.reporting import Status, refusal, report_of
 
 HEARTBEAT_NS = 100 * NS_PER_MS
 FAULT_WAIT_S = 1.0
 """How long a bundle fault waits for the gate's socket before the process ends."""
 ENGINE_FAULTS, ENGINE_WINDOW_S = 3, 60.0
-"""So many engine failures within the window end the process; the service manager starts a fresh one."""
-WARM_NS = 250 * NS_PER_MS
-"""An engine that was the last to run, this recently, still has its weights in the cache."""
+"""So many engine failures within the window end the process: a compiled network that failed once keeps failing (OpenVINO keeps
+the state of its graph), and the service manager starts a fresh one."""
 QUIET_NS, COLLECT_NS = 1_000 * NS_PER_MS, 10_000 * NS_PER_MS
 
 log = logging.getLogger("cordon.inspector")
@@ -48,7 +48,7 @@ class InspectorDaemon:
         self._feeds = [self._subscribe(index) for index in range(len(self._config.camera))]
         self._stopping = self._ready = False
         self._expected: Expect | None = None
-        self._last_run, self._last_run_ns = "", 0
+        self._rehearsal = Rehearsal()
         self._faults: deque[float] = deque(maxlen=ENGINE_FAULTS)
         self._told: tuple[object, ...] = ()
         self._beat_ns = self._frame_ns = self._collected_ns = 0
@@ -70,8 +70,8 @@ class InspectorDaemon:
         arrivals = [arrival for feed in self._feeds if feed.socket in ready and (arrival := feed.receive()) is not None]
         for arrival in arrivals:
             self._work(arrival)
-        if expected is not None and not arrivals:
-            self._prewarm(expected)
+        if not arrivals:
+            self._warm(expected)
         self._heartbeat()
 
     def stop(self) -> None:
@@ -156,7 +156,9 @@ class InspectorDaemon:
         return newest
 
     def _wait_ms(self) -> int:
-        return max(0, (HEARTBEAT_NS - (time.monotonic_ns() - self._beat_ns)) // NS_PER_MS)
+        now = time.monotonic_ns()
+        beat = max(0, (HEARTBEAT_NS - (now - self._beat_ns)) // NS_PER_MS)
+        return min(beat, EVERY_MS) if self._rehearsal.wanted(now) else beat
 
     def _heartbeat(self) -> None:
         now = time.monotonic_ns()
@@ -213,24 +215,30 @@ class InspectorDaemon:
             return refusal(exc.reason, str(exc)), None
         except EngineError as exc:
             return refusal(Reason.ENGINE_FAILED, str(exc)), exc
-        self._last_run, self._last_run_ns = finding.typology or "", time.monotonic_ns()
+        self._rehearsal.keep(arrival, finding)
         return finding, None
 
     def _expected_typology(self, header: FrameHeader) -> str | None:
         expected = self._expected
         return expected.typology if expected is not None and expected.trigger == header.trigger_id else None
 
-    def _prewarm(self, expected: Expect) -> None:
-        judge, now = self._loaded.judges.get(expected.typology or ""), time.monotonic_ns()
-        warm = self._last_run == expected.typology and now - self._last_run_ns < WARM_NS
-        if judge is None or warm or not (self._config.prewarm and self._ready) or any(feed.waiting() for feed in self._feeds):
+    def _warm(self, expected: Expect | None) -> None:
+        if not (self._config.prewarm and self._ready) or any(feed.waiting() for feed in self._feeds):
             return
+        judge = None if expected is None else self._loaded.judges.get(expected.typology or "")
+        now = time.monotonic_ns()
+        if judge is not None:
+            self._rehearsal.begin(judge, now)
+            self._prewarm(judge)
+        if self._rehearsal.wanted(now):
+            self._rehearsal.walk(self._loaded)
+
+    def _prewarm(self, judge: Judge) -> None:
         try:
             for engine in judge.engines:
                 engine.run()
         except EngineError as exc:
             self._engine_failed(exc)
-        self._last_run, self._last_run_ns = judge.spec.name, now
 
     def _engine_failed(self, exc: EngineError) -> None:
         log.warning("%s", exc)

@@ -15,9 +15,9 @@ import pytest
 import zmq
 from conftest import Cell, FakeGate, listen, make_config, make_parts
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tiny import PUBLIC, TinyBundle, brittle_network, frame_image, network
+from tiny import PUBLIC, TinyBundle, brittle_network, frame_image, network, probability
 
-from edge.config import Config
+from edge.config import CameraConfig, Config
 from edge.contract import Reason
 from edge.errors import BundleError, BundleFormatError, BundleSignatureError, CordonError, EngineError, KnownAnswerError
 from edge.inspector.daemon import InspectorDaemon
@@ -50,8 +50,7 @@ def test_the_state_names_bundle_and_proved_answers(cell: Cell) -> None:
 
 
 def test_a_silent_camera_ends_ready(start: Start, tmp_path: Path) -> None:
-    config = make_config(tmp_path).inspector.camera[0]
-    cell = start(camera=(type(config)(name="cam", endpoint=config.endpoint, heartbeat_ms=1_500),))
+    cell = start(camera=(CameraConfig(name="cam", endpoint=f"ipc://{tmp_path}/cam", heartbeat_ms=1_500),))
     cell.until(lambda: not cell.gate.states[-1].ready)
     assert not cell.gate.states[-1].camera_alive
     cell.send(*encode_alive("cam", 0, 1))
@@ -137,17 +136,52 @@ def test_a_committee_reports_every_member(start: Start) -> None:
     assert report.score == pytest.approx(sum(report.members) / 3)
 
 
-def test_an_expected_trigger_warms_its_engine(cell: Cell) -> None:
+def warmed(cell: Cell) -> bool:
+    """Did the expected typology's engine run for a trigger without a frame?"""
+    output = cell.daemon._loaded.judges["T5"].engines[0]._output
+    output.fill(-1)
     cell.expect("T5")
-    cell.until(lambda: cell.daemon._last_run == "T5")
+    for _ in range(4):
+        cell.tick()
+    return bool(output[0] >= 0)
+
+
+def test_an_expected_trigger_warms_its_engine(cell: Cell) -> None:
+    assert warmed(cell)
+    assert cell.gate.reports == []
 
 
 def test_prewarming_can_be_switched_off(start: Start) -> None:
-    cell = start(prewarm=False)
+    assert not warmed(start(prewarm=False))
+
+
+def test_nothing_is_warmed_while_a_camera_is_silent(start: Start, tmp_path: Path) -> None:
+    cell = start(camera=(CameraConfig(name="cam", endpoint=f"ipc://{tmp_path}/cam", heartbeat_ms=1_500),))
+    cell.until(lambda: not cell.gate.states[-1].ready)
+    assert not warmed(cell)
+
+
+def test_rehearsing_leaves_no_trace_in_verdicts_and_counts(cell: Cell) -> None:
+    cell.judge(*make_parts(frame_image(40, seed=1)))
     cell.expect("T5")
-    for _ in range(3):
-        cell.tick()
-    assert cell.daemon._last_run == ""
+    end = time.monotonic() + 0.3
+    cell.until(lambda: time.monotonic() > end)
+    image = frame_image(170, seed=2)
+    report = cell.judge(*make_parts(image, counter=2, typology="T5"))
+    assert report.reason is Reason.OK
+    assert report.score == pytest.approx(probability(image, centre=180, sign=1), abs=1e-3)
+    assert len(cell.gate.reports) == 2
+    cell.until(lambda: cell.gate.states[-1].frames == 2)
+
+
+def test_the_waiting_trigger_is_rehearsed_until_its_frame_came(cell: Cell) -> None:
+    rehearsal = cell.daemon._rehearsal
+    assert not rehearsal.wanted(time.monotonic_ns())
+    cell.judge(*make_parts(frame_image(40, seed=1)))
+    cell.expect("T2")
+    cell.until(lambda: rehearsal.wanted(time.monotonic_ns()))
+    cell.judge(*make_parts(frame_image(41, seed=2), counter=2))
+    assert not rehearsal.wanted(time.monotonic_ns())
 
 
 def test_a_failing_engine_is_reported_and_the_third_time_ends_the_process(start: Start) -> None:
