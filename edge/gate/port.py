@@ -165,6 +165,8 @@ def _settle(fd: int) -> None:
     fcntl.ioctl(fd, termios.TIOCEXCL)
     attributes = termios.tcgetattr(fd)
     attributes[2] &= ~termios.HUPCL
+    # With VMIN 1 a read of nothing is EAGAIN, and an empty read can only mean that the device is gone.
+    attributes[6][termios.VMIN], attributes[6][termios.VTIME] = 1, 0
     termios.tcsetattr(fd, termios.TCSANOW, attributes)
     os.set_blocking(fd, False)
     termios.tcflush(fd, termios.TCIOFLUSH)

@@ -126,7 +126,8 @@ def clean(value: Any) -> Value:
         text = value[:MAX_TEXT]
         return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        # Adding zero turns -0.0, which SQLite does not keep, into 0.0.
+        return value + 0.0 if math.isfinite(value) else None
     if isinstance(value, int):
         return max(-(2**63), min(2**63 - 1, value))
     return None

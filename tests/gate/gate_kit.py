@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.config import Config
+from edge.config import Config, load_config
 from edge.contract import CONTRACT_VERSION, Expect, InspectorState, Outcome, Reason, Report, TriggerId, decode_to_inspector, encode
 from edge.gate.case import Action, Discard, Record, Send, Tell, Ticket
 from edge.gate.codec import Decoder, Hello, Message, Trigger, Verdict
@@ -246,7 +246,14 @@ class FakeInspector:
         self.socket.close()
 
 
+def write_config(folder: Path, **changes: object) -> Path:
+    gate = {"port": folder / "robot", "records": folder / "records.db", "socket": folder / "gate.sock", **changes}
+    lines = [f'{key} = "{value}"' if isinstance(value, (str, Path)) else f"{key} = {value}" for key, value in gate.items()]
+    inspector = ["[inspector]", 'bundle = "x"', f'trusted_keys = ["{"0" * 64}"]', "[[inspector.camera]]", 'name = "cam0"']
+    path = folder / "cordon.toml"
+    path.write_text("\n".join(["[gate]", *lines, *inspector, 'endpoint = "ipc:///tmp/none"', ""]))
+    return path
+
+
 def a_config(folder: Path, **changes: object) -> Config:
-    gate = {"port": str(folder / "robot"), "records": str(folder / "records.db"), "socket": str(folder / "gate.sock"), **changes}
-    inspector = {"bundle": "x", "trusted_keys": ["0" * 64], "camera": [{"name": "cam0", "endpoint": "ipc:///tmp/none"}]}
-    return msgspec.convert({"gate": gate, "inspector": inspector}, Config)
+    return load_config(write_config(folder, **changes))
