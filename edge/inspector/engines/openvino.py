@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Member
 from edge.errors import EngineError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _CONVERTER = "openvino.tools.ovc"
 
