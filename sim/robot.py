@@ -59,7 +59,7 @@ class Robot:
         )
         self.decoder = Decoder("G")
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing = self._connected = False
         self._thread = threading.Thread(target=self._run, name="robot", daemon=True)
 
     def start(self) -> None:
@@ -81,12 +81,12 @@ class Robot:
         self._line.close()
 
     def wait_session(self, timeout_s: float) -> bool:
-        """True once a session is open (push: at once)."""
-        return self._wait(lambda: self._profile == "push" or self.protocol.session is not None, timeout_s)
+        """True once a session is open (push: once the gate holds the line)."""
+        return self._wait(lambda: self._connected if self._profile == "push" else self.protocol.session is not None, timeout_s)
 
     def wait_ready(self, timeout_s: float) -> bool:
-        """True once the gate says READY (push: at once)."""
-        return self._wait(lambda: self._profile == "push" or self.protocol.state is State.READY, timeout_s)
+        """True once the gate says READY (push, where it says nothing: once it holds the line)."""
+        return self._wait(lambda: self._connected if self._profile == "push" else self.protocol.state is State.READY, timeout_s)
 
     def inspect(self, part: str, weld: str, typology: str | None = None, *, after_trigger: AfterTrigger = _nothing) -> RobotResult:
         """Ask for one verdict and wait for it, at most until the robot's own deadline; never raises for what the gate does."""
@@ -153,6 +153,7 @@ class Robot:
         data = self._line.read()
         now_ns = time.monotonic_ns()
         with self._changed:
+            self._connected = data is not None
             if data is None:
                 self.decoder.reset()
                 self.protocol.line_lost(now_ns)

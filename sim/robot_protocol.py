@@ -194,7 +194,8 @@ class RobotProtocol:
     def _pushed(self, verdict: Verdict, now_ns: int) -> None:
         session, last = self._push
         fresh = verdict.session != session or verdict.sequence > last
-        self._push = (verdict.session, verdict.sequence)
+        if fresh:
+            self._push = (verdict.session, verdict.sequence)
         accepted = verdict.outcome is Outcome.ACCEPT and verdict.reason.value == "OK" and fresh
         self.anomalies += not fresh
         result = RobotResult(
