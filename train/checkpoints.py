@@ -6,8 +6,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from edge.errors import CordonError, DatasetError
 from nets.checkpoint import load_checkpoint, save_checkpoint
@@ -20,6 +21,8 @@ from train.scoring import probabilities
 from train.typology import CLASSES, train_typology, truth_of
 
 ROUTER = "router"
+Changes: TypeAlias = Mapping[str, int | None]
+"""Options changed from the recipe; None leaves one as it is."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,21 +32,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"typologies, or {ROUTER}; others in OUT stay as they are")
     parser.add_argument("--epochs", type=int, help="fewer, for a trial")
+    parser.add_argument("--threads", type=int, help="of the CPU")
     arguments = parser.parse_args(argv)
     try:
-        _train_all(arguments.data, arguments.out, arguments.only, arguments.epochs)
+        _train_all(arguments.data, arguments.out, arguments.only, {"epochs": arguments.epochs, "threads": arguments.threads})
     except CordonError as exc:
         print(f"{type(exc).__name__}: {exc}", file=sys.stderr)
         return 1
     return 0
 
 
-def _train_all(data: Path, out: Path, only: Sequence[str] | None, epochs: int | None) -> None:
+def _train_all(data: Path, out: Path, only: Sequence[str] | None, changes: Changes) -> None:
     jobs: dict[str, Callable[[], dict[str, object]]] = {
-        folder.name: lambda folder=folder: _typology(folder, out, epochs)  # type: ignore[misc]
+        folder.name: lambda folder=folder: _typology(folder, out, changes)  # type: ignore[misc]
         for folder in typology_folders(data)
     }
-    jobs[ROUTER] = lambda: _router(data, out, epochs)
+    jobs[ROUTER] = lambda: _router(data, out, changes)
     if unknown := set(only or ()) - set(jobs):
         raise DatasetError("no such network to train", seen=sorted(unknown), remedy=f"Choose from: {', '.join(jobs)}")
     path = out / "metrics.json"
@@ -55,16 +59,16 @@ def _train_all(data: Path, out: Path, only: Sequence[str] | None, epochs: int | 
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
 
 
-def _typology(folder: Path, out: Path, epochs: int | None) -> dict[str, object]:
-    result = train_typology(folder, recipe("synthetic", epochs=epochs), watch=False)
+def _typology(folder: Path, out: Path, changes: Changes) -> dict[str, object]:
+    result = train_typology(folder, recipe("synthetic", **changes), watch=False)
     badness = _save_and_score(result.fitted, out / f"{folder.name}.safetensors")[:, CLASSES.index("bad")]
     metrics = measure(truth_of(result.fitted.held_out), badness, result.metrics.escape_rate)
     print(table([(folder.name, metrics)]))
     return {**result.as_dict(), **metrics.as_dict()}
 
 
-def _router(data: Path, out: Path, epochs: int | None) -> dict[str, object]:
-    result = train_router(data, recipe("router", epochs=epochs), watch=False)
+def _router(data: Path, out: Path, changes: Changes) -> dict[str, object]:
+    result = train_router(data, recipe("router", **changes), watch=False)
     save_checkpoint(result.checkpoint, out / f"{ROUTER}.safetensors", half=True)
     print(f"router: {sum(result.errors.values())} of {sum(result.held_out.values())} held-out scans misnamed")
     return result.as_dict()

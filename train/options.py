@@ -49,8 +49,8 @@ _GENTLE = Augmentation(gain=0.1, offset=0.05, tilt=0.05, noise=0.005, dropout=0.
 
 RECIPES: dict[str, TrainingOptions] = {
     "default": TrainingOptions(),
-    "synthetic": TrainingOptions(epochs=12, augmentation=_GENTLE),
-    "router": TrainingOptions(epochs=5, augmentation=_GENTLE),
+    "synthetic": TrainingOptions(epochs=20, batch_size=16, augmentation=_GENTLE),
+    "router": TrainingOptions(epochs=4, augmentation=_GENTLE),
     "real": TrainingOptions(epochs=20, augmentation=_GENTLE),
 }
 """Named sets of options; the command line's own options go on top."""
