@@ -25,8 +25,11 @@ def main(argv: Sequence[str]) -> int:
     say = partial(print, flush=True)
     say(f"{'':<8} {'step':<10} seconds  result")
     # Only now: torch and ModelOpt take seconds, and a wrong option should not.
+    import torch  # noqa: PLC0415
+
     from export.pipeline import export_line, save  # noqa: PLC0415
 
+    torch.set_num_threads(1)  # it runs a handful of images; more threads only get into OpenVINO's way
     exported = export_line(order, key, say=say, trust_pickle=arguments.trust_pickle, jobs=arguments.jobs)
     save(exported, arguments.out)
     print(table(exported.certificate))

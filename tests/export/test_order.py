@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from edge.errors import ConfigError
+from export.order import load_order
+
+MINIMAL = """
+name = "line"
+version = 2
+[[typology]]
+name = "T3"
+source = "nets/T3.safetensors"
+scans = "/data/T3"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "line.toml"
+    path.write_text(text)
+    return path
+
+
+def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
+    order = load_order(written(tmp_path, MINIMAL + '[router]\nsource = "r.safetensors"\nroot = "scans"\n'))
+    assert order.typology[0].source == tmp_path / "nets/T3.safetensors"
+    assert order.typology[0].scans == Path("/data/T3")
+    assert order.typology[0].table is None
+    assert order.router is not None
+    assert order.router.root == tmp_path / "scans"
+
+
+BROKEN = {
+    "unknown key": (MINIMAL + "tresholds = 1\n", "tresholds"),
+    "wrong type": (MINIMAL.replace('"/data/T3"', "3"), r"typology\[0\].scans"),
+    "no typology": ('name = "line"\nversion = 1\ntypology = []\n', "at least one"),
+    "a typology twice": (MINIMAL + MINIMAL[MINIMAL.index("[[") :], "each typology once"),
+    "version 0": (MINIMAL.replace("version = 2", "version = 0"), "version is not usable"),
+    "a name that no file may have": (MINIMAL.replace('"T3"', '"T/3"'), "typology.name"),
+    "all held out": (MINIMAL + "held_out = 1.0\n", "held_out"),
+    "too few calibration images": (MINIMAL + "calibration_images = 8\n", "at least 16"),
+    "negative escapes": (MINIMAL + "allowed_escapes = -1\n", "allowed_escapes"),
+    "negative added escapes": (MINIMAL + "added_escapes = -1\n", "added_escapes"),
+    "a floor below chance": (MINIMAL + "auroc_floor = 0.4\n", "auroc_floor"),
+    "an unknown method": (MINIMAL + 'method = "guess"\n', "method"),
+    "a router that is never unsure": (MINIMAL + '[router]\nsource = "r"\nconfidence = 0.3\n', "router.confidence"),
+    "no TOML": ("name = ", "not valid TOML"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_order_is_refused_by_key(tmp_path: Path, broken: str) -> None:
+    text, message = BROKEN[broken]
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_order(written(tmp_path, text))
+    assert "line.toml" in str(caught.value)
+
+
+def test_a_missing_order_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_order(tmp_path / "line.toml")
