@@ -135,7 +135,8 @@ class InspectorDaemon:
 
     def _keep_connected(self) -> None:
         if self._gate.connect():
-            self._milestone("connected to the gate")
+            self._milestone(f"connected to the gate; {self._gate.undelivered} messages were dropped while it was away")
+            self._gate.undelivered = 0
             self._told = ()
         if self._gate.fileno() != self._polled_gate:
             if self._polled_gate >= 0:

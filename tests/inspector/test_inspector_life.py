@@ -57,6 +57,14 @@ def test_a_silent_camera_ends_ready(start: Start, tmp_path: Path) -> None:
     cell.until(lambda: cell.gate.states[-1].ready)
 
 
+def test_a_change_is_told_at_once_and_not_with_the_next_heartbeat(start: Start, tmp_path: Path) -> None:
+    cell = start(camera=(CameraConfig(name="cam", endpoint=f"ipc://{tmp_path}/cam", heartbeat_ms=1_500),))
+    cell.until(lambda: not cell.gate.states[-1].ready)
+    cell.daemon._beat_ns = time.monotonic_ns() + 5_000_000_000
+    cell.send(*encode_alive("cam", 0, 1))
+    cell.until(lambda: cell.gate.states[-1].ready, seconds=3)
+
+
 def test_the_state_comes_every_tenth_of_a_second(cell: Cell) -> None:
     before = len(cell.gate.states)
     end = time.monotonic() + 1.0
@@ -64,7 +72,8 @@ def test_the_state_comes_every_tenth_of_a_second(cell: Cell) -> None:
     assert 7 <= len(cell.gate.states) - before <= 12
 
 
-def test_frames_are_dropped_while_the_gate_is_away_and_reported_when_it_is_back(cell: Cell) -> None:
+def test_frames_are_dropped_and_counted_while_the_gate_is_away(cell: Cell, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     cell.gate.close()
     cell.config.gate.socket.unlink()
     cell.send(*make_parts(counter=1))
@@ -74,6 +83,7 @@ def test_frames_are_dropped_while_the_gate_is_away_and_reported_when_it_is_back(
     cell.until(lambda: bool(cell.gate.states) and cell.gate.states[-1].ready)
     assert cell.gate.states[-1].frames == 1
     assert cell.gate.reports == []
+    assert "1 messages were dropped" in caplog.text
     assert cell.judge(*make_parts(frame_image(41), counter=2)).reason is Reason.OK
 
 
@@ -239,9 +249,41 @@ def test_a_bundle_that_breaks_its_promise_is_refused(refused: Callable[..., tupl
 
 def test_a_bundle_that_calls_its_bad_weld_good_is_refused(refused: Callable[..., tuple[CordonError, FakeGate]], tmp_path: Path) -> None:
     config = make_config(tmp_path)
-    bundle = TinyBundle(files={"T2-0.onnx": brittle_network()}, promised={"T2": (0.01, 0.01)}, router=False)
-    bundle.save(config.inspector.bundle)
+    TinyBundle(files={"T2-0.onnx": network(centre=200, sign=1)}, promised={"T2": (0.0, 0.0)}).save(config.inspector.bundle)
+    error, _ = refused(config)
+    assert isinstance(error, KnownAnswerError)
+    assert "T2/bad" in str(error)
+
+
+def test_a_promise_on_the_other_side_of_the_threshold_is_broken_however_near(
+    refused: Callable[..., tuple[CordonError, FakeGate]], tmp_path: Path
+) -> None:
+    config = make_config(tmp_path)
+    mean = float(frame_image(40, seed=1).mean())
+    near = network(centre=mean + 0.08, sign=1)
+    assert 0.494 < probability(frame_image(40, seed=1), centre=mean + 0.08, sign=1) < 0.496
+    TinyBundle(files={"T2-0.onnx": near}, promised={"T2": (0.505, 1.0)}).save(config.inspector.bundle)
+    error, _ = refused(config)
+    assert isinstance(error, KnownAnswerError)
+    assert "T2/good" in str(error)
+
+
+def test_a_score_off_by_more_than_the_tolerance_breaks_the_promise(
+    refused: Callable[..., tuple[CordonError, FakeGate]], tmp_path: Path
+) -> None:
+    config = make_config(tmp_path)
+    TinyBundle(promised={"T2": (0.03, 1.0)}).save(config.inspector.bundle)
     assert isinstance(refused(config)[0], KnownAnswerError)
+
+
+def test_a_router_that_names_another_typology_than_promised_is_refused(
+    refused: Callable[..., tuple[CordonError, FakeGate]], tmp_path: Path
+) -> None:
+    config = make_config(tmp_path)
+    TinyBundle(files={"router.onnx": network(centre=120, sign=1)}).save(config.inspector.bundle)
+    error, _ = refused(config)
+    assert isinstance(error, KnownAnswerError)
+    assert "router/dark" in str(error)
 
 
 def test_an_altered_bundle_is_refused(refused: Callable[..., tuple[CordonError, FakeGate]], tmp_path: Path) -> None:
