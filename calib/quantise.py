@@ -92,7 +92,7 @@ def _run_modelopt(before: Path, after: Path, data: dict[str, NDArray[np.uint8]],
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep ModelOpt's and onnxruntime's chatter off the terminal, and leave the process's logging as it was."""
-    disabled, handlers = logging.root.manager.disable, list(logging.root.handlers)
+    disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -100,4 +100,3 @@ def _silence() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-        logging.root.handlers[:] = handlers

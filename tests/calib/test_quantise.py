@@ -71,7 +71,8 @@ def test_entropy_is_another_method(quantised: bytes, capfd: pytest.CaptureFixtur
     assert capfd.readouterr() == ("", "")
 
 
-def test_quantising_is_quiet_and_leaves_the_logging_alone(capfd: pytest.CaptureFixture[str]) -> None:
+def test_quantising_is_quiet_and_leaves_the_logging_alone(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])  # as in a process that configured none
     before = (list(logging.root.handlers), logging.root.manager.disable, sys.stdout)
     quantise(network(), frames())
     assert (list(logging.root.handlers), logging.root.manager.disable, sys.stdout) == before
@@ -105,6 +106,15 @@ def test_tidying_twice_changes_nothing_more_and_forgets_the_order_of_writing() -
     del shuffled.graph.node[:]
     shuffled.graph.node.extend([*reversed(constants), *others])
     assert to_bytes(tidy(model)) == to_bytes(tidy(shuffled)) == to_bytes(tidy(tidy(model)))
+
+
+def test_branches_written_in_either_order_become_the_same_bytes() -> None:
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    left, right = helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Sigmoid", ["x"], ["b"])
+    joined = helper.make_node("Add", ["a", "b"], ["y"])
+    graphs = [helper.make_graph(nodes, "g", ports[:1], ports[1:]) for nodes in ([left, right, joined], [right, left, joined])]
+    first, second = (helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)]) for graph in graphs)
+    assert to_bytes(tidy(first)) == to_bytes(tidy(second))
 
 
 def test_images_of_another_size_are_refused() -> None:

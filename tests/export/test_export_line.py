@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from export_workshop import SPEC, Workshop
 
+from calib.images import choose_images
 from calib.prepare import prepare_scans
 from calib.qdq import check_qdq
 from calib.quantise import quantise, read_model
@@ -81,6 +82,13 @@ def test_the_certificate_in_the_bundle_is_the_one_returned_and_its_hashes_hold(e
         assert network["source_sha256"] == hashlib.sha256(order.source.read_bytes()).hexdigest()
         assert typology["split"] == {"held_out": 0.5, "seed": 42, "training_scans": 40, "held_out_scans": 40, "kept_aside": 0}
     assert {"torch", "onnx", "openvino", "nvidia-modelopt", "numpy"} <= set(written["tools"])
+
+
+def test_calibration_saw_training_scans_only(exported: Exported, workshop: Workshop) -> None:
+    for typology, order in zip(exported.certificate.typologies, workshop.order.typology, strict=True):
+        sets = find_sets(order, {"held_out": "0.5", "seed": "42"})
+        chosen = choose_images(prepare_scans(sets.training, SPEC, sets.folder.scale), count=order.calibration_images)
+        assert typology.calibration.sha256 == chosen.hash
 
 
 def test_no_path_of_this_machine_is_in_the_bundle(exported: Exported, workshop: Workshop) -> None:

@@ -13,21 +13,21 @@ def comparison(fp32: list[float], int8: list[float], is_bad: list[bool]) -> Comp
 
 
 def test_flips_are_counted_by_side() -> None:
-    #         escape kept, added, removed, caught; overkill kept, added, removed, accepted
-    fp32 = [0.1, 0.9, 0.2, 0.9, 0.9, 0.1, 0.9, 0.1]
-    int8 = [0.1, 0.4, 0.8, 0.9, 0.9, 0.6, 0.2, 0.1]
-    found = comparison(fp32, int8, [True] * 4 + [False] * 4)
-    assert (found.escapes_fp32, found.escapes_int8, found.escapes_added, found.escapes_removed) == (2, 2, 1, 1)
-    assert (found.overkills_fp32, found.overkills_int8, found.overkills_added, found.overkills_removed) == (2, 2, 1, 1)
-    assert (found.good, found.bad, found.refused_good, found.refused_bad) == (4, 4, 0, 2)
+    # bad: escape kept, added, added, removed, caught; good: overkill kept, added, removed, removed, removed, accepted
+    fp32 = [0.1, 0.9, 0.9, 0.2, 0.9, 0.9, 0.1, 0.9, 0.9, 0.9, 0.1]
+    int8 = [0.1, 0.4, 0.4, 0.8, 0.9, 0.9, 0.6, 0.2, 0.2, 0.2, 0.1]
+    found = comparison(fp32, int8, [True] * 5 + [False] * 6)
+    assert (found.escapes_fp32, found.escapes_int8, found.escapes_added, found.escapes_removed) == (2, 3, 2, 1)
+    assert (found.overkills_fp32, found.overkills_int8, found.overkills_added, found.overkills_removed) == (4, 2, 1, 3)
+    assert (found.good, found.bad, found.refused_good, found.refused_bad) == (6, 5, 0, 2)
     assert found.difference_max == pytest.approx(0.7)
-    assert found.difference_mean == pytest.approx(2.3 / 8)
-    assert found.auroc_int8 == 9 / 16
+    assert found.difference_mean == pytest.approx((0.5 + 0.5 + 0.6 + 0.5 + 0.7 * 3) / 11)
+    assert found.auroc_int8 == pytest.approx((0.5 + 4 + 4 + 5 + 5.5) / 30)
 
 
 def test_a_score_on_the_threshold_is_good() -> None:
     found = comparison([0.5, 0.5], [0.5, 0.5], [True, False])
-    assert (found.escapes_int8, found.overkills_int8) == (1, 0)
+    assert (found.escapes_int8, found.overkills_int8) == (found.escapes_fp32, found.overkills_fp32) == (1, 0)
 
 
 def test_int8_that_adds_escapes_is_refused() -> None:
