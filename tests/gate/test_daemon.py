@@ -29,7 +29,7 @@ class Cell:
         self.folder = folder
         self.robot = Robot(link=folder / "robot", profile=profile, budget_ms=BUDGET_MS * 1.3)
         self.daemon = GateDaemon(a_config(folder, profile=profile, budget_ms=BUDGET_MS, **gate), "c" * 64)
-        self.thread = threading.Thread(target=self.daemon.run)
+        self.thread = threading.Thread(target=self.daemon.run, daemon=True)
         self.thread.start()
         self.robot.start()
         self.inspector = FakeInspector(folder / "gate.sock")
@@ -50,11 +50,18 @@ class Cell:
 
     def inspect(self, part: str = "P1", **changes: object) -> RobotResult:
         """One trigger, answered by the inspector in a thread of its own."""
-        answering = threading.Thread(target=lambda: self.inspector.answer(self.inspector.expect(), **changes))
+        answering = threading.Thread(daemon=True, target=lambda: self.inspector.answer(self.inspector.expect(), **changes))
         answering.start()
         result = self.robot.inspect(part, "W1", "T2")
         answering.join(5)
         return result
+
+    def wait_for_inspector(self, pid: int) -> None:
+        """Until the gate has heard this one."""
+        until = time.monotonic() + 5
+        while (state := self.daemon.session.inspector) is None or state.pid != pid:
+            assert time.monotonic() < until
+            time.sleep(0.005)
 
     def close(self) -> None:
         self.beating = False
@@ -123,7 +130,7 @@ sys.path[:0] = {sys.path!r}
 from pathlib import Path
 from gate_kit import FakeInspector, a_state
 inspector = FakeInspector(Path({str(cell.folder / "gate.sock")!r}))
-inspector.say(a_state())
+inspector.say(a_state(pid=77))
 print("ready", flush=True)
 inspector.expect()
 print("working", flush=True)
@@ -133,7 +140,8 @@ time.sleep(60)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    killed = threading.Thread(target=lambda: (process.stdout.readline(), process.kill()))
+    cell.wait_for_inspector(77)
+    killed = threading.Thread(daemon=True, target=lambda: (process.stdout.readline(), process.kill()))
     killed.start()
     result = cell.robot.inspect("P1", "W1", "T2")
     killed.join()
@@ -147,9 +155,9 @@ time.sleep(60)
 def test_a_newer_inspector_takes_the_place_of_the_old_one(cell: Cell) -> None:
     cell.beating = False
     newer = FakeInspector(cell.folder / "gate.sock")
-    newer.say(a_state())
-    time.sleep(0.05)
-    answering = threading.Thread(target=lambda: newer.answer(newer.expect()))
+    newer.say(a_state(pid=78))
+    cell.wait_for_inspector(78)
+    answering = threading.Thread(daemon=True, target=lambda: newer.answer(newer.expect()))
     answering.start()
     result = cell.robot.inspect("P1", "W1", "T2")
     answering.join(5)
@@ -282,7 +290,7 @@ def test_the_command_ends_on_sigterm_with_the_open_trigger_rejected_and_recorded
         inspector = FakeInspector(tmp_path / "gate.sock")
         inspector.say(a_state())
         assert robot.wait_ready(5)
-        ending = threading.Thread(target=lambda: (inspector.expect(), gate.send_signal(signal.SIGTERM)))
+        ending = threading.Thread(daemon=True, target=lambda: (inspector.expect(), gate.send_signal(signal.SIGTERM)))
         ending.start()
         result = robot.inspect("P1", "W1", "T2")
         ending.join()
@@ -311,7 +319,7 @@ def test_a_killed_gate_leaves_nothing_open_after_its_next_start(tmp_path: Path) 
             time.sleep(0.05)
             gate.kill()
 
-        ending = threading.Thread(target=kill)
+        ending = threading.Thread(daemon=True, target=kill)
         ending.start()
         result = robot.inspect("P1", "W1", "T2")
         ending.join()

@@ -1,5 +1,6 @@
 """The robot's command against a real gate; the inspector's end answers the capture requests."""
 
+import contextlib
 import json
 import threading
 import time
@@ -28,11 +29,17 @@ class Answering:
         self._context = zmq.Context()
         self._requests = self._context.socket(zmq.PULL)
         self._requests.bind(f"ipc://{folder}/capture")
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         inspector = FakeInspector(self.folder / "gate.sock")
+        # The gate may end first.
+        with contextlib.suppress(OSError):
+            self._answer(inspector)
+        inspector.close()
+
+    def _answer(self, inspector: FakeInspector) -> None:
         said_s = 0.0
         while not self._closing:
             if time.monotonic() - said_s > 0.05:
@@ -44,7 +51,6 @@ class Answering:
                 trigger = TriggerId(request["session"], request["sequence"]) if request["session"] else None
                 expect = Expect(trigger, request["part"], request["weld"], request["typology"])  # type: ignore[arg-type]
                 inspector.answer(expect, counter=len(self.asked), score=0.9 if request["weld"] == "W2" else 0.1)
-        inspector.close()
 
     def close(self) -> None:
         self._closing = True
@@ -70,7 +76,7 @@ def _work(folder: Path, profile: str, *arguments: str) -> int:
         gate.append(GateDaemon(a_config(folder, profile=profile, budget_ms=150.0), "c" * 64))
         gate[0].run()
 
-    thread = threading.Thread(target=start)
+    thread = threading.Thread(target=start, daemon=True)
     thread.start()
     try:
         own = ("--link", str(folder / "robot"), "--capture", f"ipc://{folder}/capture", "--profile", profile, "--budget-ms", "200")
