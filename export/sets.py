@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +37,7 @@ class Sets:
 def find_sets(order: TypologyOrder, provenance: dict[str, str]) -> Sets:
     """Split as ordered, else as the checkpoint says it was trained. Raises DatasetError."""
     folder = find_scans(order.scans, table=order.table)
-    aside = set() if order.keep_aside is None else _listed(order.keep_aside, folder.root)
-    scans = tuple(scan for scan in folder.scans if scan.path.relative_to(folder.root).as_posix() not in aside)
+    scans = folder.without(order.keep_aside).scans
     held_out = order.held_out if order.held_out is not None else _number(provenance, "held_out", DEFAULT_HELD_OUT)
     seed = order.seed if order.seed is not None else int(_number(provenance, "seed", DEFAULT_SEED))
     training, proof = split_by_group(scans, held_out=held_out, seed=seed)
@@ -62,18 +60,6 @@ def heightmap_of(path: Path | None, scans: Path) -> HeightmapSpec | None:
         if path is None:
             return None
         raise DatasetError(f"cannot read the heightmap spec {path}", seen=exc.strerror, remedy="Check the path") from exc
-
-
-def _listed(path: Path, root: Path) -> set[str]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            names = [row["file"].strip().removeprefix(f"{root.name}/") for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, KeyError) as exc:
-        raise DatasetError(f"cannot read the list of scans to keep aside {path}", seen=exc, remedy="Give a CSV with a column file") from exc
-    missing = [name for name in names if not (root / name).is_file()]
-    if missing:
-        raise DatasetError(f"{path} lists scans that {root} does not have", seen=missing[:3], remedy="List files relative to the folder")
-    return set(names)
 
 
 def _number(provenance: dict[str, str], key: str, default: float) -> float:

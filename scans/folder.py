@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,6 +72,11 @@ class ScanFolder:
     def labelled(self, label: Label) -> tuple[Scan, ...]:
         """The scans of one label."""
         return tuple(scan for scan in self.scans if scan.label == label)
+
+    def without(self, listed: Path | None) -> ScanFolder:
+        """The folder less the scans in the CSV `listed` (column file, relative to the root); None leaves all. Raises DatasetError."""
+        aside = frozenset() if listed is None else _listed(listed, self.root)
+        return replace(self, scans=tuple(s for s in self.scans if s.path.relative_to(self.root).as_posix() not in aside))
 
 
 def find_scans(root: Path, *, table: Path | None = None) -> ScanFolder:
@@ -142,6 +147,18 @@ def _group_of_file(root: Path, table: Path, rows: list[dict[str, str]], column: 
             raise DatasetError(f"{table} says {said}, the folder says {label}", seen=name, remedy="Correct one of the two")
         groups[name] = row[column].strip()
     return groups
+
+
+def _listed(path: Path, root: Path) -> frozenset[str]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            names = [row["file"].strip().removeprefix(f"{root.name}/") for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, KeyError) as exc:
+        raise DatasetError(f"cannot read the list of scans to keep aside {path}", seen=exc, remedy="Give a CSV with a column file") from exc
+    missing = [name for name in names if not (root / name).is_file()]
+    if missing:
+        raise DatasetError(f"{path} lists scans that {root} does not have", seen=missing[:3], remedy="List files relative to the folder")
+    return frozenset(names)
 
 
 def read_scale(root: Path) -> Scale:

@@ -32,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
         threads=arguments.threads,
     )
     spec = None if arguments.spec is None else _read_spec(arguments.spec)
+    if arguments.keep_aside is not None and (arguments.router or arguments.folds is not None):
+        raise DatasetError("--keep-aside is for one typology", seen="--router or --folds", remedy="Leave it out")
     if arguments.folds is not None:
         _cross_validate(arguments, options, spec)
     elif arguments.router:
@@ -50,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     kind.add_argument("--router", action="store_true", help="FOLDER has a folder per typology; learn to name the typology")
     kind.add_argument("--folds", type=int, metavar="N", help="cross-validate with N folds of whole groups, next to the baselines")
     add("--table", type=Path, metavar="CSV", help="columns file and group (or scan); default: the one CSV in FOLDER that has them")
+    add("--keep-aside", type=Path, metavar="CSV", help="column file: scans that take no part, for a judgement later")
     add("--spec", type=Path, metavar="JSON", help="heightmap spec; default: FOLDER/heightmap.json, else 2nd to 98th percentile")
     add("--recipe", choices=list(RECIPES), default="default", help="set of options to start from (default: %(default)s)")
     add("--arch", choices=sorted(ARCHITECTURES))
@@ -67,7 +70,7 @@ def _train_typology(arguments: argparse.Namespace, options: TrainingOptions, spe
     from train.metrics import table  # noqa: PLC0415 - fastai and scikit-learn take seconds that --help should not
     from train.typology import train_typology  # noqa: PLC0415
 
-    result = train_typology(arguments.folder, options, table=arguments.table, spec=spec)
+    result = train_typology(arguments.folder, options, table=arguments.table, keep_aside=arguments.keep_aside, spec=spec)
     save_checkpoint(result.checkpoint, arguments.out, half=arguments.half)
     save_json(result.as_dict(), metrics_path(arguments.out))
     _save_learner(result.learner, arguments.learner)

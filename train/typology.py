@@ -51,13 +51,21 @@ class TrainResult:
 
 
 def train_typology(
-    folder: Path, options: TrainingOptions, *, table: Path | None = None, spec: HeightmapSpec | None = None, watch: bool = True
+    folder: Path,
+    options: TrainingOptions,
+    *,
+    table: Path | None = None,
+    keep_aside: Path | None = None,
+    spec: HeightmapSpec | None = None,
+    watch: bool = True,
 ) -> TrainResult:
     """Train on the scans below `folder`, whole groups held out for the figures. `spec` goes before the folder's heightmap.json.
 
+    `keep_aside` is a CSV with a column file: scans that take no part at all, for a judgement later.
+
     Raises DatasetError for a folder that is missing, empty, lacks a label, or holds files that cannot be read or judged.
     """
-    found = find_scans(folder, table=table)
+    found = find_scans(folder, table=table).without(keep_aside)
     training, held_out = split_by_group(found.scans, held_out=options.held_out, seed=options.seed)
     fitted = fit(typology_task(found, training, held_out, spec), options, watch=watch)
     metrics = measure(truth_of(fitted.held_out), badness_of(fitted), options.escape_rate)

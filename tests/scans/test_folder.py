@@ -100,3 +100,13 @@ def test_the_scale_is_read_and_checked(tmp_path: Path) -> None:
     (tmp_path / "scan.toml").write_text("z_scale = 1\n")
     with pytest.raises(DatasetError, match="z_scale"):
         find_scans(tmp_path)
+
+
+def test_scans_kept_aside_are_left_out_and_unknown_ones_refused(tmp_path: Path) -> None:
+    folder = find_scans(_folder(tmp_path))
+    (tmp_path / "aside.csv").write_text("file\ngood/3.png\nbad/0.png\n")
+    left = folder.without(tmp_path / "aside.csv").scans
+    assert {s.path.relative_to(tmp_path).as_posix() for s in set(folder.scans) - set(left)} == {"good/3.png", "bad/0.png"}
+    (tmp_path / "aside.csv").write_text("file\ngood/99.png\n")
+    with pytest.raises(DatasetError, match=r"good/99\.png"):
+        folder.without(tmp_path / "aside.csv")
