@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -57,7 +58,7 @@ def reply(data: bytes, now_ns: int, settings: Settings) -> Send:
     return Send(data, now_ns + settings.heartbeat_ns)
 
 
-class GateSession:
+class GateSession(ABC):
     """What both link profiles share. Times are CLOCK_MONOTONIC ns; after every call, `take()` gives the actions in order."""
 
     def __init__(self, settings: Settings, nonce: Callable[[], str]) -> None:
@@ -112,9 +113,9 @@ class GateSession:
         """The decoder threw something away."""
         self.note("noise", None, kind, now_ns, camera=kind, count=count)
 
+    @abstractmethod
     def received(self, message: Message, now_ns: int) -> None:
         """A whole message of the robot."""
-        raise NotImplementedError
 
     def sent(self, key: TriggerId, now_ns: int) -> None:
         """The last byte of a verdict was handed to the port."""
@@ -171,8 +172,9 @@ class GateSession:
             self._last_refused = f"{event.reason.value} {event.detail}"
         self.note("frame", event.reason, event.detail, now_ns, camera=event.camera, count=max(1, event.count))
 
+    @abstractmethod
     def _reported(self, report: Report, now_ns: int) -> None:
-        raise NotImplementedError
+        """The inspector's finding for one frame."""
 
     # the records
 
@@ -330,8 +332,9 @@ class GateSession:
     def _find(self, key: TriggerId) -> Case | None:
         return next((case for case in self._cases.values() if case.key == key), None)
 
+    @abstractmethod
     def _after_sending(self, case: Case, now_ns: int) -> None:
-        raise NotImplementedError
+        """The verdict's last byte was handed over."""
 
-    def _trigger_durable(self, case: Case, now_ns: int) -> None:
+    def _trigger_durable(self, case: Case, now_ns: int) -> None:  # noqa: B027 - the push profile has nobody to tell
         """The trigger's own row is durable."""
