@@ -25,7 +25,7 @@ from sim.outcome import Judged, read_results, sheet_of, table_of
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 TYPOLOGIES = ("T2", "T3", "T4", "T5", "T7", "T8", "T9", "T10", "T11")
 BUDGET_MS = 100.0
-CALIBRATION_PER_LABEL = 60
+PROOF_PER_LABEL = 150
 PROOF_SEED, PRODUCTION_SEED = 7_001, 7_002
 """Data sets of different seeds share no weld; `make checkpoints` trains on seed 1."""
 ASIDE_FOLDS = 5
@@ -62,13 +62,14 @@ def main(argv: Sequence[str]) -> int:
 def nine_typologies(out: Path, welds: int) -> Production:
     """Fresh synthetic welds, and a bundle exported from the checkpoints of the repository."""
     say("1/4  making synthetic welds: calibration and proof sets, and the production line-up")
-    count = str(CALIBRATION_PER_LABEL)
+    count = str(PROOF_PER_LABEL)
     data = out / "welds"
     cordon("sim", "welds", str(data), "--typology", "all", "--good", count, "--bad", count, "--seed", str(PROOF_SEED))
     cordon("sim", "welds", str(out / "production"), "--typology", "all", "--line-up", str(welds), "--seed", str(PRODUCTION_SEED))
     lines = ['name = "demo"', "version = 1", ""]
     for name in TYPOLOGIES:
-        lines += ["[[typology]]", f'name = "{name}"', f'source = "{CHECKPOINTS / name}.safetensors"', f'scans = "{data / name}"', ""]
+        source = CHECKPOINTS / f"{name}.safetensors"
+        lines += ["[[typology]]", f'name = "{name}"', f'source = "{source}"', f'scans = "{data / name}"', "held_out = 0.7", ""]
     lines += ["[router]", f'source = "{CHECKPOINTS}/router.safetensors"', f'root = "{data}"']
     bundle, key = export(out, lines)
     return Production(bundle, key, out / "production" / "welds.csv")
