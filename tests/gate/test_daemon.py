@@ -213,6 +213,10 @@ def test_an_unplugged_robot_that_comes_back_under_the_same_name_gets_a_new_sessi
     assert cell.inspect("P1").accepted
     session = cell.robot.protocol.session
     cell.robot.close()
+    until = time.monotonic() + 0.25
+    while cell.daemon.session.session is not None:
+        assert time.monotonic() < until, "the gate must notice before three heartbeats are missed"
+        time.sleep(0.005)
     cell.robot = Robot(link=cell.folder / "robot", budget_ms=BUDGET_MS * 1.3)
     cell.robot.start()
     assert cell.robot.wait_ready(5)
