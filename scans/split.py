@@ -17,8 +17,10 @@ def split_by_group(scans: Sequence[Scan], *, held_out: float, seed: int) -> Spli
     """(training, held out): about the fraction `held_out` of each label in whole groups. Raises DatasetError when a side lacks a label."""
     if not 0.0 < held_out < 1.0:
         raise DatasetError("the held-out fraction must lie between 0 and 1", seen=held_out, remedy="0.2 is usual")
-    folds = folds_by_group(scans, folds=max(2, round(1 / held_out)), seed=seed)
-    return folds[0]
+    if held_out > 0.5:
+        rest, kept = folds_by_group(scans, folds=max(2, round(1 / (1 - held_out))), seed=seed)[0]
+        return kept, rest
+    return folds_by_group(scans, folds=max(2, round(1 / held_out)), seed=seed)[0]
 
 
 def folds_by_group(scans: Sequence[Scan], *, folds: int, seed: int) -> list[Split]:

@@ -110,3 +110,8 @@ def test_scans_kept_aside_are_left_out_and_unknown_ones_refused(tmp_path: Path) 
     (tmp_path / "aside.csv").write_text("file\ngood/99.png\n")
     with pytest.raises(DatasetError, match=r"good/99\.png"):
         folder.without(tmp_path / "aside.csv")
+
+
+def test_more_than_half_may_be_held_out(tmp_path: Path) -> None:
+    training, held_out = split_by_group(find_scans(_folder(tmp_path)).scans, held_out=0.8, seed=1)
+    assert [len(training), len(held_out)] == [4, 16]
