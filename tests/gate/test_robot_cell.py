@@ -73,13 +73,13 @@ def _work(folder: Path, profile: str, *arguments: str) -> int:
     def start() -> None:
         while not (folder / "robot").exists():
             time.sleep(0.01)
-        gate.append(GateDaemon(a_config(folder, profile=profile, budget_ms=150.0), "c" * 64))
+        gate.append(GateDaemon(a_config(folder, profile=profile, budget_ms=1_000.0, missed_heartbeats=20), "c" * 64))
         gate[0].run()
 
     thread = threading.Thread(target=start, daemon=True)
     thread.start()
     try:
-        own = ("--link", str(folder / "robot"), "--capture", f"ipc://{folder}/capture", "--profile", profile, "--budget-ms", "200")
+        own = ("--link", str(folder / "robot"), "--capture", f"ipc://{folder}/capture", "--profile", profile, "--budget-ms", "3000")
         return main([*own, *arguments])
     finally:
         gate[0].stop()
@@ -101,7 +101,7 @@ def test_a_list_of_welds_is_worked_through_and_told(
     told = {(r["part"], r["weld"]): (r["outcome"], r["accepted"], r["truth"]) for r in results}
     assert told[("P1", "W2")] == ("REJECT", False, "bad")
     assert told[("P2", "W3")] == ("ACCEPT", True, "good")
-    assert all(r["latency_ms"] < 200 for r in results)
+    assert all(r["latency_ms"] < 3_000 for r in results)
     assert answering.asked[-1]["part"] == "P2"
     assert (answering.asked[-1]["session"] is None) == (profile == "push")
     assert "3 welds" in capsys.readouterr().out
@@ -110,7 +110,7 @@ def test_a_list_of_welds_is_worked_through_and_told(
 
 def test_a_robot_with_a_shorter_deadline_than_the_gate_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(SimulationError, match="hello refused: DEADLINE"):
-        _work(tmp_path, "handshake", "--budget-ms", "100", "--wait-s", "1")
+        _work(tmp_path, "handshake", "--budget-ms", "900", "--wait-s", "1")
 
 
 def test_the_terminal_is_free_again_after_the_gate(tmp_path: Path) -> None:
