@@ -47,11 +47,13 @@ def _between(name: str, value: float, low: float, high: float) -> None:
 
 _GENTLE = Augmentation(gain=0.1, offset=0.05, tilt=0.05, noise=0.005, dropout=0.01)
 
+_SLIGHT = Augmentation(shift=0.03, stretch=0.03, rotation_deg=2.0, gain=0.05, offset=0.02, tilt=0.02, noise=0.0, dropout=0.005)
+
 RECIPES: dict[str, TrainingOptions] = {
     "default": TrainingOptions(),
-    "synthetic": TrainingOptions(epochs=20, batch_size=16, augmentation=_GENTLE),
-    "router": TrainingOptions(epochs=4, augmentation=_GENTLE),
-    "real": TrainingOptions(epochs=20, augmentation=_GENTLE),
+    "synthetic": TrainingOptions(epochs=20, batch_size=16, threads=1, augmentation=_GENTLE),
+    "router": TrainingOptions(epochs=4, threads=1, augmentation=_GENTLE),
+    "real": TrainingOptions(epochs=24, augmentation=_SLIGHT),
 }
 """Named sets of options; the command line's own options go on top."""
 
