@@ -45,8 +45,6 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How long the robot may take to confirm what it did, after the verdict."""
     resend_ms: float = 40.0
     """Interval of byte-identical resends of an unacknowledged verdict, inside the budget only."""
-    prewarm: bool = True
-    """Rehearse the record's way to the disk (without writing) while a trigger waits for its frame."""
     bundle: str = ""
     """Pinned bundle hash (64 hex digits); empty: whatever signed bundle the inspector announces."""
 

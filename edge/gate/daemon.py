@@ -36,8 +36,6 @@ CHECKPOINT_ROWS = 512
 QUIET_NS = 2 * NS_PER_S
 """After this long without a trigger the records are checkpointed and garbage is collected."""
 DRAIN_S = 5.0
-REHEARSE_NS = NS_PER_S // 500
-"""After a few idle milliseconds a commit took three times as long (0.15 against 0.58 ms); while a trigger waits it is rehearsed."""
 
 
 def _nonce() -> str:
@@ -71,7 +69,7 @@ class GateDaemon:
         self.recorder = Recorder(store)
         self._decoder, self._counted = Decoder("R"), Counters()
         self._rows, self._busy_ns, self._collected = 0, time.monotonic_ns(), True
-        self._attempts, self._reopen_ns, self._rehearsed_ns = 0, 0, 0
+        self._attempts, self._reopen_ns = 0, 0
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._watch()
@@ -96,7 +94,6 @@ class GateDaemon:
         self._mind_port(now_ns)
         self.session.tick(now_ns)
         self._act()
-        self._rehearse(now_ns)
         self._housekeep(now_ns)
 
     def stop(self) -> None:
@@ -134,8 +131,6 @@ class GateDaemon:
     def _wait_s(self, timeout_s: float) -> float:
         now_ns = time.monotonic_ns()
         due = [self.session.next_ns(now_ns), now_ns + int(timeout_s * NS_PER_S)]
-        if self.config.prewarm and self.session.expecting(now_ns):
-            due.append(self._rehearsed_ns + REHEARSE_NS)
         if self.port is None:
             due.append(self._reopen_ns)
         elif (line_ns := self.port.due_ns()) is not None:
@@ -314,11 +309,6 @@ class GateDaemon:
                 self.session.store_back(now_ns)
             elif isinstance(result, Crashed):
                 raise result.error
-
-    def _rehearse(self, now_ns: int) -> None:
-        if self.config.prewarm and now_ns - self._rehearsed_ns >= REHEARSE_NS and self.session.expecting(now_ns):
-            self._rehearsed_ns = now_ns
-            self.recorder.rehearse()
 
     def _housekeep(self, now_ns: int) -> None:
         """Slow work, only while no trigger is open."""

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
@@ -82,11 +82,6 @@ class Recorder:
         """Checkpoint once nothing waits; only ask while no trigger is open."""
         self._queue.put("checkpoint")
 
-    def rehearse(self) -> None:
-        """Walk a commit's way without writing, if nothing waits: thread, SQLite and caches are then awake for the verdict to come."""
-        if self._queue.empty():
-            self._queue.put("rehearse")
-
     def results(self) -> list[Result]:
         """What happened since the last call."""
         try:
@@ -124,9 +119,7 @@ class Recorder:
         if "stop" in commands:
             return self._finish()
         if "checkpoint" in commands and not self._failing and self._queue.empty():
-            self._try(self._store.checkpoint)
-        if "rehearse" in commands and not self._failing and self._queue.empty():
-            self._try(self._store.rehearse)
+            self._checkpoint()
         return True
 
     def _take(self) -> tuple[list[_Item], set[str]]:
@@ -195,9 +188,9 @@ class Recorder:
             self._store.commit(self._kept)
             self._kept = []
 
-    def _try(self, action: Callable[[], None]) -> None:
+    def _checkpoint(self) -> None:
         try:
-            action()
+            self._store.checkpoint()
         except RecordError as exc:
             self._latch(exc, [])
 

@@ -19,7 +19,6 @@ from edge.gate.verdict import Asked, Decision, Facts, decide, refuse_early
 HISTORY = 64
 """Closed triggers remembered for repeats."""
 NS_PER_MS = 1_000_000
-EXPECTING_NS = 1_000 * NS_PER_MS
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,10 +87,6 @@ class GateSession(ABC):
     def idle(self) -> bool:
         """True while no trigger waits for its verdict."""
         return all(case.stage is Stage.SENT for case in self._cases.values())
-
-    def expecting(self, now_ns: int) -> bool:
-        """True while a trigger of the last second waits for its frame: the moment to keep the way to the verdict warm."""
-        return any(case.stage is Stage.WAITING and now_ns - case.opened_ns < EXPECTING_NS for case in self._cases.values())
 
     def next_ns(self, now_ns: int) -> int:
         """When `tick` is due at the latest."""

@@ -44,20 +44,6 @@ RESERVE_BYTES = 2 * 1024 * 1024
 BUSY_S = 5.0
 QUARANTINE = "Stop the gate, run `cordon records quarantine`, which renames the file and starts a new one, and start the gate again"
 
-_REHEARSAL = VerdictRow(
-    session="rehearsal",
-    sequence=0,
-    part="",
-    weld="",
-    typology=None,
-    outcome=Outcome.NO_VERDICT.value,
-    reason=Reason.NO_FRAME.value,
-    detail="",
-    opened_ns=0,
-    decided_ns=0,
-)
-"""Rolled back every time; a session is 16 hex digits, so that even a row left by a bug could not pass for a verdict."""
-
 
 class Stamped(NamedTuple):
     """A row with its place in the chain."""
@@ -102,16 +88,6 @@ class Store:
             for row in rows:
                 connection.execute(self._insert[row.table], (row.number, *row.values, row.hash))
             connection.execute("COMMIT")
-
-    def rehearse(self) -> None:
-        """Walk a verdict's way up to the sync and roll it back: nothing is written, number and head stay. Raises StorageError."""
-        connection = self._connected()
-        values = (*values_of(_REHEARSAL), *(clean(self._stamp_values.get(name, 0)) for name in STAMPS["verdicts"]))
-        digest = chained(self.head, "verdicts", self.number + 1, values)
-        with self._translated("the records could not be rehearsed"):
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(self._insert["verdicts"], (self.number + 1, *values, digest))
-            connection.execute("ROLLBACK")
 
     def recover(self, kept: Sequence[Stamped]) -> None:
         """After a failed commit: open again, check everything, and write what is not on disk. Raises StorageError or ChainError."""

@@ -351,35 +351,3 @@ def test_the_command_verifies_shows_and_refuses(tmp_path: Path, capsys: pytest.C
         records_main(["verify", str(tmp_path / "none.db")])
     assert records_main(["quarantine", "--records", str(path), "--config", str(tmp_path / "none.toml")]) == 0
     assert verify_chain(path).rows == 1
-
-
-def test_a_rehearsal_writes_nothing_and_moves_nothing(tmp_path: Path) -> None:
-    store = a_store(tmp_path / "r.db")
-    store.commit([store.stamp(a_trigger(1), 1)])
-    files = [tmp_path / "r.db", tmp_path / "r.db-wal"]
-    before = store.number, store.head, [file.read_bytes() for file in files]
-    for _ in range(50):
-        store.rehearse()
-    after = store.number, store.head, [file.read_bytes() for file in files]
-    assert after == before
-    store.commit([store.stamp(a_verdict(1), 2)])
-    store.close()
-    assert verify_chain(tmp_path / "r.db").rows == 2
-
-
-def test_a_rehearsal_that_fails_latches_like_a_write(tmp_path: Path) -> None:
-    store = a_store(tmp_path / "r.db")
-    recorder = Recorder(store, retry_s=60)
-    store._disconnect()
-    recorder.rehearse()
-    assert [type(result) for result in wait_for(recorder, Failed)] == [Failed]
-    recorder.close()
-
-
-def test_a_rehearsal_yields_to_rows_that_wait(tmp_path: Path) -> None:
-    recorder = Recorder(a_store(tmp_path / "r.db"))
-    for sequence in range(1, 20):
-        recorder.submit((a_trigger(sequence),), Ticket("trigger", TriggerId(SESSION, sequence)))
-        recorder.rehearse()
-    assert recorder.close()
-    assert verify_chain(tmp_path / "r.db").rows == 19
