@@ -34,7 +34,7 @@ real-data: $(INSTALLED) ## the labelled real scans through the running line, 5-f
 
 checkpoints: $(INSTALLED) ## train the demo's networks again from seeds (long)
 	@rm -rf build/welds
-	@.venv/bin/cordon sim welds build/welds --typology all --good 400 --bad 400 --seed 1
+	@.venv/bin/cordon sim welds build/welds --typology all --good 450 --bad 450 --seed 1
 	@$(PY) -m train.checkpoints --data build/welds --out checkpoints
 
 lock: $(INSTALLED) ## resolve the requirement files again

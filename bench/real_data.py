@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,19 +58,25 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--recipe", default="real")
     parser.add_argument("--arch", default="small")
+    parser.add_argument(
+        "--held-out", default="0.1", help="part of each fold's training scans that chooses the threshold (default %(default)s)"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="trainings side by side (default %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("build/real-data"))
     arguments = parser.parse_args(argv)
     torch.set_num_threads(2)
     arguments.out.mkdir(parents=True, exist_ok=True)
     folder = find_scans(arguments.data / "tiles", table=arguments.data / "tiles.csv")
     splits = folds_by_group(folder.scans, folds=arguments.folds, seed=arguments.seed)
+    outs = [arguments.out / f"fold{number}" for number in range(len(splits))]
+    # One thread each: two PyTorch threads that compete with another process spin instead of working.
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(pool.map(lambda job: train_and_export(folder, job[0][1], job[1], arguments), zip(splits, outs, strict=True)))
     folds = []
-    for number, (training, test) in enumerate(splits):
+    for number, ((training, test), out) in enumerate(zip(splits, outs, strict=True)):
         started_s = time.monotonic()
-        out = arguments.out / f"fold{number}"
-        train_and_export(folder, test, out, arguments)
         folds.append(judge(folder, training, test, out))
-        print(f"fold {number + 1} of {len(splits)}: {len(test)} scans, {time.monotonic() - started_s:.0f} s", flush=True)
+        print(f"fold {number + 1} of {len(splits)}: {len(test)} scans through the line, {time.monotonic() - started_s:.0f} s", flush=True)
     text, summary = report(folds)
     (arguments.out / "table.md").write_text(text + "\n")
     print(f"\n{text}\n{json.dumps(summary)}")
@@ -86,8 +93,9 @@ def train_and_export(folder: ScanFolder, test: Sequence[Scan], out: Path, argume
         writer.writerows([("file",), *((scan.path.relative_to(folder.root).as_posix(),) for scan in test)])
     table = (arguments.data / "tiles.csv").resolve()
     checkpoint, key, bundle = out / "network.safetensors", out / "signing.key", out / "line.cordon"
-    options = ("--table", str(table), "--spec", str(spec), "--keep-aside", str(aside), "--recipe", arguments.recipe)
-    cordon("train", str(folder.root), *options, "--arch", arguments.arch, "--out", str(checkpoint))
+    options = ("--table", str(table), "--spec", str(spec), "--keep-aside", str(aside), "--recipe", arguments.recipe, "--threads", "1")
+    holding = ("--held-out", arguments.held_out)
+    cordon("train", str(folder.root), *options, *holding, "--arch", arguments.arch, "--out", str(checkpoint))
     lines = ['name = "battery"', "version = 1", "[[typology]]", f'name = "{TYPOLOGY}"', f'source = "{checkpoint.resolve()}"']
     lines += [f'scans = "{folder.root.resolve()}"', f'table = "{table}"', f'keep_aside = "{aside.resolve()}"']
     (out / "line.toml").write_text("\n".join(lines) + "\n")
