@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http
 import http.client
+import json
 import socket
 import subprocess
 import sys
@@ -21,11 +23,17 @@ Image = NDArray[np.uint8]
 
 
 def fastai_predict(image: Image) -> Callable[[], object]:
-    """`learn.predict` of a ResNet18 (FP32, random weights: speed does not depend on them) on one 128 x 352 image in memory."""
+    """`learn.predict` of a ResNet18 (FP32, random weights: speed does not depend on them) on one 128 x 352 image in memory.
+
+    The transforms are the thesis's: letterbox with zeros, normalise.
+    """
     from fastai.vision.all import (  # noqa: PLC0415
         ImageDataLoaders,
         Normalize,
+        PadMode,
         PILImage,
+        Resize,
+        ResizeMethod,
         imagenet_stats,
         resnet18,
         vision_learner,
@@ -37,7 +45,14 @@ def fastai_predict(image: Image) -> Callable[[], object]:
             for number in range(8):
                 cv2.imwrite(f"{folder}/{label}/{number}.png", image)
         loaders = ImageDataLoaders.from_folder(
-            folder, valid_pct=0.5, seed=42, bs=4, num_workers=0, device="cpu", batch_tfms=Normalize.from_stats(*imagenet_stats)
+            folder,
+            valid_pct=0.5,
+            seed=42,
+            bs=4,
+            num_workers=0,
+            device="cpu",
+            item_tfms=Resize(image.shape, method=ResizeMethod.Pad, pad_mode=PadMode.Zeros),
+            batch_tfms=Normalize.from_stats(*imagenet_stats),
         )
         learner = vision_learner(loaders, resnet18, pretrained=False)
     learner.model.eval()
@@ -77,10 +92,26 @@ class FastApi:
                 self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return
 
-    def judge(self, body: bytes) -> bytes:
-        """One request, one answer: float32 probabilities."""
-        self.connection.request("POST", "/judge", body)
-        return self.connection.getresponse().read()
+    def predict(self, image: Image) -> Callable[[], object]:
+        """One request as a browser or a script sends it: the image as a file upload, JSON back."""
+        boundary = "cordon-bench"
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="scan"\r\n\r\n'
+        body = head.encode() + image.tobytes() + f"\r\n--{boundary}--\r\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        return lambda: json.loads(self._post("/predict", body, headers))
+
+    def raw(self, image: Image) -> Callable[[], object]:
+        """One request with nothing but the bytes: u8 image as body, float32 probabilities back."""
+        body = image.tobytes()
+        return lambda: self._post("/raw", body, {})
+
+    def _post(self, path: str, body: bytes, headers: dict[str, str]) -> bytes:
+        self.connection.request("POST", path, body, headers)
+        response = self.connection.getresponse()
+        answer = response.read()
+        if response.status != http.HTTPStatus.OK:
+            raise SimulationError("the FastAPI server refused a request", seen=answer[:200], remedy="Run python -m bench.server by hand")
+        return answer
 
     def close(self) -> None:
         """End the server."""

@@ -32,6 +32,7 @@ class Samples:
     line: list[float] = field(default_factory=list)
     line_cold: list[float] = field(default_factory=list)
     fastapi: list[float] = field(default_factory=list)
+    fastapi_raw: list[float] = field(default_factory=list)
     fastai: list[float] = field(default_factory=list)
     missing: int = 0
 
@@ -44,7 +45,6 @@ def measure(bundle: BenchBundle, *, rounds: int, count: int, threads: int, say: 
     server = FastApi(bundle.network, threads)
     predict = fastai_predict(image)
     predict()
-    body = image.tobytes()
     try:
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}: engine, line, line without pre-warming, FastAPI, fastai")
@@ -53,7 +53,8 @@ def measure(bundle: BenchBundle, *, rounds: int, count: int, threads: int, say: 
                 taken, missing = through_the_line(bundle, count=count, threads=threads, prewarm=prewarm)
                 into.extend(taken)
                 samples.missing += missing
-            samples.fastapi += paced(lambda: server.judge(body), count=count, every_ms=EVERY_MS)
+            samples.fastapi += paced(server.predict(image), count=count, every_ms=EVERY_MS)
+            samples.fastapi_raw += paced(server.raw(image), count=count, every_ms=EVERY_MS)
             samples.fastai += paced(predict, count=max(20, count // 10), every_ms=EVERY_MS)
     finally:
         server.close()
@@ -108,7 +109,8 @@ def table(samples: Samples) -> tuple[str, dict[str, Timing]]:
         "engine": summary("bare engine call, one per 20 ms", samples.engine),
         "line": summary("frame published -> verdict at the robot", samples.line),
         "line_cold": summary("the same with prewarm = false", samples.line_cold),
-        "fastapi": summary("same network behind FastAPI, no record", samples.fastapi),
+        "fastapi": summary("same network behind FastAPI (upload, JSON)", samples.fastapi),
+        "fastapi_raw": summary("the same stripped to raw bytes", samples.fastapi_raw),
         "fastai": summary("fastai learn.predict (FP32)", samples.fastai),
     }
     reference = timings["engine"]
