@@ -104,7 +104,7 @@ def cross_validate(
     images = heightmaps(scans, prepared).numpy()[:, 0]
     place = {scan.path: index for index, scan in enumerate(scans)}
     bad, fold_of = truth_of(scans), np.zeros(len(scans), np.int64)
-    badness = {name: np.zeros(len(scans)) for name in (NETWORK, *BASELINES)}
+    badness: dict[str, Scores] = {name: np.zeros(len(scans)) for name in (NETWORK, *BASELINES)}
     paths = []
     for fold, (training, test) in enumerate(folds_by_group(scans, folds=folds, seed=options.seed)):
         inside, outside = [place[s.path] for s in training], [place[s.path] for s in test]
