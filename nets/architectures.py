@@ -59,14 +59,20 @@ def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) ->
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
 
-def _resnet18(classes: int) -> nn.Module:
-    from torchvision.models import resnet18  # noqa: PLC0415 - costs a second that the small network need not pay
+def _torchvision(name: str) -> Callable[[int], nn.Module]:
+    def make(classes: int) -> nn.Module:
+        from torchvision import models  # noqa: PLC0415 - costs a second that the small network need not pay
 
-    network: nn.Module = resnet18(weights=None, num_classes=classes)
-    return network
+        network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
+        return network
+
+    return make
 
 
-ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {"small": SmallResidualNetwork, "resnet18": _resnet18}
+ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
+    "small": SmallResidualNetwork,
+    **{name: _torchvision(name) for name in ("resnet18", "resnet34", "resnet50", "resnet101")},
+}
 """Every name `build` knows."""
 
 
