@@ -66,9 +66,7 @@ def make_bundle(folder: Path, images: Images, *, typologies: int, threads: int) 
             for label, i in (("good", good), ("bad", bad))
         )
         specs.append(TypologySpec(name=name, heightmap=SPEC, members=(member,), threshold=threshold, golden=golden))
-    manifest = Manifest(
-        format=1, name="bench", version=1, created="1970-01-01T00:00:00Z", typologies=tuple(specs), files=file_entries(files)
-    )
+    manifest = Manifest(format=1, name="bench", version=1, typologies=tuple(specs), files=file_entries(files))
     key = Ed25519PrivateKey.generate()
     path = folder / f"bench-{typologies}.cordon"
     save_bundle(sign_bundle(manifest, files, key), path)

@@ -30,6 +30,10 @@ _KEY, _SIGNATURE, _LENGTH = 32, 64, struct.Struct("<I")
 _HEADER = len(MAGIC) + _KEY + _SIGNATURE + _LENGTH.size
 
 
+Kind = Literal["classifier", "siamese", "autoencoder"]
+Combine = Literal["mean", "weighted", "vote"]
+
+
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One file inside the bundle; `offset` counts from the end of the manifest."""
 
@@ -49,6 +53,14 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     output: str
     classes: tuple[str, ...]
     """Labels in the order of the output; index 0 is the first."""
+    kind: Kind = "classifier"
+    """How the network comes to its probabilities; reference embeddings or the error's scale lie inside it, so all kinds run alike."""
+    weight: float = 1.0
+    """Its part in a weighted mean, relative to the other members'."""
+    threshold: float | None = None
+    """Badness above which it votes bad; needed where members vote."""
+    embedding: str | None = None
+    """Name of a second output f32 [1, features], where the network gives one to find similar welds by."""
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,7 +92,7 @@ class TypologySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Badness (mean probability of `bad_label` over the members) up to which a weld is good."""
     golden: tuple[Golden, ...]
     bad_label: str = "bad"
-    scoring: Literal["classifier"] = "classifier"
+    combine: Combine = "mean"
 
     def __post_init__(self) -> None:
         _check(NAME.match(self.name) is not None, "typology name", self.name)
@@ -110,8 +122,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     format: Literal[1]
     name: str
     version: int
-    created: str
-    """UTC, ISO 8601; informational."""
     typologies: tuple[TypologySpec, ...]
     files: tuple[FileEntry, ...]
     router: RouterSpec | None = None

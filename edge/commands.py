@@ -37,9 +37,7 @@ def bundle(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     opened = open_bundle(arguments.file, tuple(arguments.key))
     manifest = opened.manifest
-    print(
-        f"genuine: {manifest.name} version {manifest.version}, created {manifest.created}\nhash   {opened.hash}\nkey    {opened.signed_by}"
-    )
+    print(f"genuine: {manifest.name} version {manifest.version}\nhash   {opened.hash}\nkey    {opened.signed_by}")
     if arguments.action == "show":
         for typology in manifest.typologies:
             networks = ", ".join(m.architecture for m in typology.members)

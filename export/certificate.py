@@ -85,7 +85,6 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     format: int = 1
     name: str
     version: int
-    created: str
     typologies: tuple[TypologyCertificate, ...]
     router: RouterCertificate | None
     known_answers: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -55,16 +54,12 @@ def assemble(
     version: int,
     typologies: Sequence[ExportedTypology],
     router: ExportedRouter | None = None,
-    *,
-    created: datetime | None = None,
 ) -> tuple[Manifest, dict[str, bytes], paper.Certificate]:
     """Put the parts together: what will be signed, the files, and the certificate, which is one of them."""
-    when = (created or datetime.now(timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ")
     golden = sum(len(t.spec.golden) for t in typologies) + (len(router.spec.golden) if router else 0)
     certificate = paper.Certificate(
         name=name,
         version=version,
-        created=when,
         typologies=tuple(t.certificate for t in typologies),
         router=router.certificate if router else None,
         known_answers=golden,
@@ -79,7 +74,6 @@ def assemble(
         format=1,
         name=name,
         version=version,
-        created=when,
         typologies=tuple(t.spec for t in typologies),
         files=file_entries(files),
         router=router.spec if router else None,

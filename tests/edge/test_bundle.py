@@ -25,7 +25,6 @@ def _manifest(**changes: object) -> Manifest:
         "format": 1,
         "name": "line",
         "version": 1,
-        "created": "2026-01-01T00:00:00Z",
         "typologies": (typology,),
         "files": file_entries(FILES),
     }

@@ -107,7 +107,6 @@ class TinyBundle:
             format=1,
             name="tiny",
             version=self.version,
-            created="2025-01-01T00:00:00Z",
             typologies=typologies,
             router=router,
             files=file_entries(self.files),
