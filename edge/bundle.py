@@ -8,136 +8,40 @@ file ends where the last of them ends, so every byte is covered. Files are never
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from edge.config import NAME
-from edge.errors import BundleContentError, BundleFormatError, BundleSignatureError
-from edge.inspector.heightmap.spec import HeightmapSpec
+from edge.errors import BundleContentError, BundleFormatError, BundleSignatureError, ConfigError
+from edge.manifest import Combine, FileEntry, Golden, Kind, Manifest, Member, RouterSpec, TypologySpec
+
+__all__ = [
+    "Bundle",
+    "Combine",
+    "FileEntry",
+    "Golden",
+    "Kind",
+    "Manifest",
+    "Member",
+    "RouterSpec",
+    "TypologySpec",
+    "file_entries",
+    "open_bundle",
+    "save_bundle",
+    "sign_bundle",
+    "verify_bundle",
+]
 
 MAGIC = b"CORDON\x00\x01"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 MAX_BUNDLE_BYTES = 2 * 1024**3
 _KEY, _SIGNATURE, _LENGTH = 32, 64, struct.Struct("<I")
 _HEADER = len(MAGIC) + _KEY + _SIGNATURE + _LENGTH.size
-
-
-Kind = Literal["classifier", "siamese", "autoencoder"]
-Combine = Literal["mean", "weighted", "vote"]
-
-
-class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file inside the bundle; `offset` counts from the end of the manifest."""
-
-    name: str
-    offset: int
-    size: int
-    sha256: str
-
-
-class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One network: a Q/DQ ONNX file with one u8 input [1, 1, height, width] and one f32 output [1, classes] of probabilities."""
-
-    name: str
-    file: str
-    architecture: str
-    input: str
-    output: str
-    classes: tuple[str, ...]
-    """Labels in the order of the output; index 0 is the first."""
-    kind: Kind = "classifier"
-    """How the network comes to its probabilities; reference embeddings or the error's scale lie inside it, so all kinds run alike."""
-    weight: float = 1.0
-    """Its part in a weighted mean, relative to the other members'."""
-    threshold: float | None = None
-    """Badness above which it votes bad; needed where members vote."""
-    embedding: str | None = None
-    """Name of a second output f32 [1, features], where the network gives one to find similar welds by."""
-
-
-class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A recorded frame with the answer it must give: the payload goes through heightmap and engine at load.
-
-    For the router `label` is the typology and `score` its probability; for a typology `score` is the badness.
-    """
-
-    file: str
-    label: str
-    kind: Literal["heightmap", "range"]
-    shape: tuple[int, int]
-    dtype: Literal["u1", "u2", "f4"]
-    score: float
-    pitch_mm: tuple[float, float] = (1.0, 1.0)
-    z_scale_mm: float = 1.0
-    z_offset_mm: float = 0.0
-    no_data: float = 0.0
-    tolerance: float = 0.02
-
-
-class TypologySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything needed to judge one typology: how frames are prepared, which networks run, and where good ends."""
-
-    name: str
-    heightmap: HeightmapSpec
-    members: tuple[Member, ...]
-    threshold: float
-    """Badness (mean probability of `bad_label` over the members) up to which a weld is good."""
-    golden: tuple[Golden, ...]
-    bad_label: str = "bad"
-    combine: Combine = "mean"
-
-    def __post_init__(self) -> None:
-        _check(NAME.match(self.name) is not None, "typology name", self.name)
-        _check(math.isfinite(self.threshold) and 0.0 < self.threshold < 1.0, f"threshold of typology {self.name}", self.threshold)
-        _check(bool(self.members), f"members of typology {self.name}", self.members)
-        _check(all(self.bad_label in m.classes for m in self.members), f"bad_label of typology {self.name}", self.bad_label)
-        labels = {g.label for g in self.golden}
-        _check(len(labels) >= 2 and self.bad_label in labels, f"golden inputs of typology {self.name} (need good and bad)", labels)
-
-
-class RouterSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The network that names the typology of a frame that does not; below `confidence` it names none."""
-
-    heightmap: HeightmapSpec
-    member: Member
-    confidence: float
-    golden: tuple[Golden, ...]
-
-    def __post_init__(self) -> None:
-        _check(0.5 <= self.confidence < 1.0, "router confidence", self.confidence)
-        _check(bool(self.golden), "golden inputs of the router", self.golden)
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the signature covers."""
-
-    format: Literal[1]
-    name: str
-    version: int
-    typologies: tuple[TypologySpec, ...]
-    files: tuple[FileEntry, ...]
-    router: RouterSpec | None = None
-    provenance: dict[str, str] = {}
-    """Tool versions, data hashes, commit; informational."""
-
-    def __post_init__(self) -> None:
-        _check(self.version >= 1, "bundle version", self.version)
-        names = [t.name for t in self.typologies]
-        _check(bool(names) and len(set(names)) == len(names), "typologies (need at least one, each once)", names)
-        wanted = {m.file for t in self.typologies for m in t.members} | {g.file for t in self.typologies for g in t.golden}
-        if self.router is not None:
-            wanted |= {self.router.member.file} | {g.file for g in self.router.golden}
-            _check(set(self.router.member.classes) <= set(names), "router classes", self.router.member.classes)
-        missing = wanted - {f.name for f in self.files}
-        _check(not missing, "files that the manifest refers to but does not list", sorted(missing))
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -207,7 +111,7 @@ def _signed_part(key: bytes, manifest: bytes) -> bytes:
 def _manifest(data: bytes, source: str) -> Manifest:
     try:
         return msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, ConfigError) as exc:
         raise BundleFormatError(
             f"the manifest of {source} does not fit the schema", seen=exc, remedy="Export it again with this release"
         ) from exc
@@ -268,8 +172,3 @@ def save_bundle(data: bytes, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _check(condition: bool, what: str, seen: object) -> None:
-    if not condition:
-        raise BundleFormatError(f"manifest: {what} not usable", seen=seen, remedy="Export the bundle again with `cordon export`")

@@ -16,7 +16,7 @@ from edge.inspector.engines.openvino import Compiler, Engine
 from edge.inspector.frame import DTYPES
 from edge.inspector.heightmap.cpu import Preparer
 from edge.inspector.heightmap.spec import HeightmapSpec
-from edge.inspector.scoring import Route, Score, classifier_score, route
+from edge.inspector.scoring import Route, Score, route, typology_score
 
 
 class Preparation:
@@ -33,7 +33,7 @@ class Preparation:
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """The engines of one typology."""
+    """The engines of one typology, all reading the heightmap of one preparation."""
 
     spec: TypologySpec
     preparation: Preparation
@@ -42,7 +42,7 @@ class Judge:
     def score(self) -> Score:
         """Badness of what lies prepared. Raises EngineError or FrameError SCORE_INVALID."""
         outputs = [engine.run().tolist() for engine in self.engines]
-        return classifier_score(outputs, [member.classes for member in self.spec.members], self.spec.bad_label)
+        return typology_score(outputs, self.spec.members, self.spec.combine, self.spec.bad_label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +112,19 @@ def _prove_judge(judge: Judge, bundle: Bundle) -> int:
     for golden in spec.golden:
         with _answering(golden):
             _prepare_golden(golden, judge.preparation, bundle)
-            score = judge.score().value
+            found = judge.score()
+        score = found.value
         same_side = (score > spec.threshold) == (golden.score > spec.threshold)
         as_labelled = golden.label != spec.bad_label or score > spec.threshold
-        if not (abs(score - golden.score) <= golden.tolerance and same_side and as_labelled):
-            raise _unknown_answer(spec.name, golden, f"{score:.4f}, threshold {spec.threshold:.4f}")
+        if not (abs(score - golden.score) <= golden.tolerance and same_side and as_labelled and _members_agree(golden, found)):
+            members = ", ".join(f"{member.name} {own:.4f}" for member, own in zip(spec.members, found.members, strict=True))
+            raise _unknown_answer(spec.name, golden, f"{score:.4f} from {members}, threshold {spec.threshold:.4f}")
     return len(spec.golden)
+
+
+def _members_agree(golden: Golden, found: Score) -> bool:
+    pairs = zip(golden.members, found.members, strict=True) if golden.members else ()
+    return all(abs(own - promised) <= golden.tolerance for promised, own in pairs)
 
 
 def _prove_router(router: Router, bundle: Bundle) -> int:
@@ -160,7 +167,8 @@ def _golden_image(golden: Golden, bundle: Bundle) -> NDArray[Any]:
 
 
 def _unknown_answer(who: str, golden: Golden, seen: str) -> CordonError:
-    promised = f"the bundle promises {golden.label} {golden.score:.4f} within {golden.tolerance:g}"
+    members = f" from {', '.join(f'{own:.4f}' for own in golden.members)}" if golden.members else ""
+    promised = f"the bundle promises {golden.label} {golden.score:.4f}{members} within {golden.tolerance:g}"
     return KnownAnswerError(
         f"golden input {golden.file} of {who} gives another answer",
         seen=f"{seen}; {promised}",

@@ -1,4 +1,4 @@
-"""The two pure rules: what makes a score, and what a frame counter says."""
+"""The pure rules: what makes a score, what names a typology, and what a frame counter says."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import math
 
 import pytest
 
+from edge.bundle import Member
 from edge.contract import Reason
 from edge.errors import FrameError
-from edge.inspector.scoring import classifier_score, route
+from edge.inspector.scoring import route, typology_score
 from edge.inspector.sequence import FrameSequence
 
 LABELS = ("bad", "good")
 
 
+def member(name: str, classes: tuple[str, ...] = LABELS) -> Member:
+    return Member(name=name, file=f"{name}.onnx", architecture="tiny", input="heightmap", output="scores", classes=classes)
+
+
 def test_badness_is_the_mean_over_the_members_by_label_and_not_by_place() -> None:
-    score = classifier_score([[0.9, 0.1], [0.4, 0.6]], [LABELS, ("good", "bad")], "bad")
+    score = typology_score([[0.9, 0.1], [0.4, 0.6]], [member("a"), member("b", ("good", "bad"))], "mean", "bad")
     assert score.members == (0.9, 0.6)
     assert score.value == pytest.approx(0.75)
 
@@ -25,7 +30,7 @@ def test_badness_is_the_mean_over_the_members_by_label_and_not_by_place() -> Non
     [[math.nan, 1.0], [1.0, math.nan], [math.inf, 0.0], [-0.1, 1.1], [0.5, 0.4], [0.6, 0.5], [0.0, 0.0], [1.0], [0.3, 0.3, 0.4], []],
 )
 def test_what_is_no_set_of_probabilities_gives_no_score(answer: list[float]) -> None:
-    for rule in (lambda: classifier_score([answer], [LABELS], "bad"), lambda: route(answer, LABELS)):
+    for rule in (lambda: typology_score([answer], [member("a")], "mean", "bad"), lambda: route(answer, LABELS)):
         with pytest.raises(FrameError) as caught:
             rule()
         assert caught.value.reason is Reason.SCORE_INVALID
@@ -34,7 +39,7 @@ def test_what_is_no_set_of_probabilities_gives_no_score(answer: list[float]) -> 
 @pytest.mark.parametrize("answers", [[], [[0.1, 0.9]], [[0.1, 0.9]] * 3])
 def test_a_missing_or_surplus_member_gives_no_score(answers: list[list[float]]) -> None:
     with pytest.raises(FrameError, match="missing"):
-        classifier_score(answers, [LABELS, LABELS], "bad")
+        typology_score(answers, [member("a"), member("b")], "mean", "bad")
 
 
 def test_the_router_names_the_likeliest() -> None:

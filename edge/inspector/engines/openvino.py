@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -53,20 +54,25 @@ class Compiler:
             _require_interface(member, model.inputs, model.outputs, data.shape)
             request = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
         output = np.zeros((1, len(member.classes)), np.float32)
-        tensors = [self._openvino.Tensor(array, shared_memory=True) for array in (data.reshape(1, 1, *data.shape), output)]
-        request.set_input_tensor(tensors[0])
-        request.set_output_tensor(tensors[1])
-        return Engine(member, request, data, output, tensors)
+        memory: dict[str, NDArray[Any]] = {member.input: data.reshape(1, 1, *data.shape), member.output: output}
+        if member.embedding is not None:
+            memory[member.embedding] = np.zeros(tuple(model.output(member.embedding).shape), np.float32)
+        tensors = {name: self._openvino.Tensor(array, shared_memory=True) for name, array in memory.items()}
+        for name, tensor in tensors.items():
+            request.set_tensor(name, tensor)
+        return Engine(member, request, memory, tensors)
 
 
 class Engine:
     """A compiled network; `input` is read and the returned view written by every `run`."""
 
-    def __init__(self, member: Member, request: Any, data: NDArray[np.uint8], output: NDArray[np.float32], tensors: Sequence[Any]) -> None:
+    def __init__(self, member: Member, request: Any, memory: Mapping[str, NDArray[Any]], tensors: Mapping[str, Any]) -> None:
         self.member = member
-        self.input = data
+        self.input: NDArray[np.uint8] = memory[member.input][0, 0]
         """u8 (height, width), 0 = no data; written in place before `run`."""
-        self._output: NDArray[np.float32] = output[0]
+        self.embedding: NDArray[np.float32] | None = None if member.embedding is None else memory[member.embedding][0]
+        """f32 (features,), a view that every run overwrites, where the manifest declares one."""
+        self._output: NDArray[np.float32] = memory[member.output][0]
         self._request, self._keep = request, tensors
 
     def run(self) -> NDArray[np.float32]:
@@ -88,13 +94,25 @@ def _translated(what: str) -> Iterator[None]:
 
 
 def _require_interface(member: Member, inputs: Sequence[Any], outputs: Sequence[Any], shape: tuple[int, ...]) -> None:
-    seen = [(sorted(port.names), str(port.partial_shape), port.element_type.to_string()) for port in (*inputs, *outputs)]
-    wanted = [(member.input, f"[1,1,{shape[0]},{shape[1]}]", "u8"), (member.output, f"[1,{len(member.classes)}]", "f32")]
-    agree = len(inputs) == len(outputs) == 1 and all(
-        name in names and size == seen_size and kind == seen_kind
-        for (name, size, kind), (names, seen_size, seen_kind) in zip(wanted, seen, strict=True)
+    seen = [_port(port) for port in inputs], [_port(port) for port in outputs]
+    wanted = [(member.input, f"[1,1,{shape[0]},{shape[1]}]", "u8")], [(member.output, f"[1,{len(member.classes)}]", "f32")]
+    if member.embedding is not None:
+        wanted[1].append((member.embedding, "[1,features]", "f32"))
+    # The order of the outputs does not matter; their number and names do.
+    agree = [len(side) for side in seen] == [len(side) for side in wanted] and all(
+        _has(there, *port) for there, side in zip(seen, wanted, strict=True) for port in side
     )
     if not agree:
         raise EngineError(
             f"network {member.name} ({member.file}) is not what the manifest says", seen=seen, remedy=f"Export it again: wanted {wanted}"
         )
+
+
+def _port(port: Any) -> tuple[list[str], str, str]:
+    return sorted(port.names), str(port.partial_shape), port.element_type.to_string()
+
+
+def _has(seen: Sequence[tuple[list[str], str, str]], name: str, size: str, kind: str) -> bool:
+    """Is there a port of this name, size and type? Where features are wanted, any fixed number of them will do."""
+    sizes = re.escape(size).replace("features", "[1-9][0-9]*")
+    return any(name in names and re.fullmatch(sizes, seen_size) and kind == seen_kind for names, seen_size, seen_kind in seen)
