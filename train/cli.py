@@ -26,6 +26,7 @@ def main(argv: Sequence[str]) -> int:
         arguments.recipe,
         architecture=arguments.arch,
         epochs=arguments.epochs,
+        learning_rate=arguments.learning_rate,
         held_out=arguments.held_out,
         escape_rate=arguments.escape_rate,
         seed=arguments.seed,
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--recipe", choices=list(RECIPES), default="default", help="set of options to start from (default: %(default)s)")
     add("--arch", choices=sorted(ARCHITECTURES))
     add("--epochs", type=int)
+    add("--learning-rate", type=float, help="the schedule's highest; deep networks from scratch want about 1e-3")
     add("--held-out", type=float, metavar="FRACTION", help="of the groups, kept for the figures")
     add("--escape-rate", type=float, metavar="FRACTION", help="that the reported threshold may let through (default: 0)")
     add("--seed", type=int)
