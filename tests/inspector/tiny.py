@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,13 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.bundle import Golden, Manifest, Member, RouterSpec, TypologySpec, file_entries, save_bundle, sign_bundle
+from edge.bundle import Combine, Golden, Manifest, Member, RouterSpec, TypologySpec, file_entries, save_bundle, sign_bundle
 from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow
 
 HEIGHT, WIDTH = 16, 24
 SPEC = HeightmapSpec(window=MillimetreWindow(low_mm=0.0, high_mm=10.0), height=HEIGHT, width=WIDTH)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes_raw().hex()
+CENTRES = {"T2": 60.0, "T5": 180.0}
 
 
 def frame_image(gray: int, *, seed: int = 0, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> NDArray[np.uint8]:
@@ -26,8 +29,20 @@ def frame_image(gray: int, *, seed: int = 0, shape: tuple[int, int] = (HEIGHT, W
     return np.clip(gray + noise, 1, 255).astype(np.uint8)
 
 
-def network(*, centre: float, sign: float, quantised: bool = False, classes: int = 2, height: int = HEIGHT, width: int = WIDTH) -> bytes:
-    """P(class 0) = sigmoid(sign (mean gray - centre) / 4); `quantised` puts the gray through a Q/DQ pair of scale 1 first."""
+def network(
+    *,
+    centre: float,
+    sign: float,
+    quantised: bool = False,
+    embedding: bool = False,
+    classes: int = 2,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+) -> bytes:
+    """P(class 0) = sigmoid(sign (mean gray - centre) / 4); `quantised` puts the gray through a Q/DQ pair of scale 2 first.
+
+    `embedding` adds an output of that name: the mean gray of every column.
+    """
     weight = np.zeros((1, classes), np.float32)
     bias = np.full(classes, -50.0, np.float32)
     weight[0, 0], bias[0], bias[1] = sign / 4, -sign * centre / 4, 0.0
@@ -45,7 +60,15 @@ def network(*, centre: float, sign: float, quantised: bool = False, classes: int
         helper.make_node("Gemm", ["row", "weight", "bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
     ]
-    return _serialise(nodes, constants, height, width, classes)
+    outputs = {"scores": classes}
+    if embedding:
+        constants["line"] = np.array([1, -1], np.int64)
+        nodes += [
+            helper.make_node("ReduceMean", ["gray"], ["columns"], axes=[2], keepdims=0),
+            helper.make_node("Reshape", ["columns", "line"], ["embedding"]),
+        ]
+        outputs = {"embedding": width, **outputs}  # first: the engine must go by names
+    return _serialise(nodes, constants, height, width, outputs)
 
 
 def brittle_network() -> bytes:
@@ -65,15 +88,15 @@ def brittle_network() -> bytes:
         helper.make_node("Gemm", ["row", "weight"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
     ]
-    return _serialise(nodes, constants, HEIGHT, WIDTH, 2)
+    return _serialise(nodes, constants, HEIGHT, WIDTH, {"scores": 2})
 
 
-def _serialise(nodes: list[onnx.NodeProto], constants: dict[str, NDArray], height: int, width: int, classes: int) -> bytes:
+def _serialise(nodes: list[onnx.NodeProto], constants: dict[str, NDArray], height: int, width: int, outputs: dict[str, int]) -> bytes:
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("heightmap", TensorProto.UINT8, [1, 1, height, width])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, classes])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]) for name, size in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -86,10 +109,22 @@ def probability(gray: NDArray[np.uint8], *, centre: float, sign: float) -> float
     return float(1 / (1 + np.exp(-sign * (float(gray.mean()) - centre) / 4)))
 
 
+def together(badness: Sequence[float], *, how: Combine, weights: Sequence[float], thresholds: Sequence[float]) -> float:
+    """What a committee answers, computed here and not by the rule of the box."""
+    if how == "mean":
+        return float(np.mean(badness))
+    if how == "weighted":
+        return float(np.average(badness, weights=weights))
+    over = np.subtract(badness, thresholds)
+    share = float(np.mean(over > 0))
+    return share if share != 0.5 else 0.5 + float(over.mean()) * 0.5 / len(over)
+
+
 @dataclass
 class TinyBundle:
     """Two typologies, T2 (bad above gray 60) and T5 (bad above gray 180), and a router that calls gray below 120 T2.
 
+    The members' centres lie `spread` apart, their weights are 1, 2, 3 ... and their voting thresholds 0.4, 0.5, 0.6 ...
     Change a field before `save` to make a bundle that promises something false.
     """
 
@@ -99,9 +134,15 @@ class TinyBundle:
     router: bool = True
     members: int = 1
     version: int = 1
+    combine: Combine = "mean"
+    spread: float = 0.0
+    embedding: bool = False
+    """Every first member gives an embedding."""
+    similar: dict[str, bytes] = field(default_factory=dict)
+    """By typology: known welds as edge.similar packs them."""
 
     def manifest(self) -> Manifest:
-        typologies = tuple(self._typology(name, centre) for name, centre in (("T2", 60.0), ("T5", 180.0)))
+        typologies = tuple(self._typology(name, centre) for name, centre in CENTRES.items())
         router = self._router() if self.router else None
         return Manifest(
             format=1,
@@ -117,16 +158,35 @@ class TinyBundle:
         save_bundle(sign_bundle(manifest, self.files, key), path)
         return path
 
+    def truth(self, name: str, image: NDArray[np.uint8]) -> float:
+        """The badness of `image` u8 (rows, cols) as typology `name`."""
+        badness = [probability(image, centre=CENTRES[name] + i * self.spread, sign=1.0) for i in range(self.members)]
+        weights, thresholds = [1.0 + i for i in range(self.members)], [0.4 + 0.1 * i for i in range(self.members)]
+        return together(badness, how=self.combine, weights=weights, thresholds=thresholds)
+
     def _typology(self, name: str, centre: float) -> TypologySpec:
-        members = tuple(self._member(f"{name}-{index}", centre=centre, sign=1.0, classes=("bad", "good")) for index in range(self.members))
+        members = tuple(
+            self._member(
+                f"{name}-{i}",
+                centre=centre + i * self.spread,
+                sign=1.0,
+                classes=("bad", "good"),
+                weight=1.0 + i,
+                threshold=0.4 + 0.1 * i,
+                embedding="embedding" if self.embedding and i == 0 else None,
+            )
+            for i in range(self.members)
+        )
         good, bad = frame_image(int(centre) - 20, seed=1), frame_image(int(centre) + 20, seed=2)
-        truth = probability(good, centre=centre, sign=1.0), probability(bad, centre=centre, sign=1.0)
-        promised = self.promised.get(name, truth)
+        promised = self.promised.get(name, (self.truth(name, good), self.truth(name, bad)))
+        similar = f"{name}/similar.msgpack" if name in self.similar else None
+        if similar is not None:
+            self.files[similar] = self.similar[name]
         golden = (
             self._golden(f"{name}/good", good, "good", promised[0]),
             self._golden(f"{name}/bad", bad, "bad", promised[1]),
         )
-        return TypologySpec(name=name, heightmap=SPEC, members=members, threshold=0.5, golden=golden)
+        return TypologySpec(name=name, heightmap=SPEC, members=members, threshold=0.5, golden=golden, combine=self.combine, similar=similar)
 
     def _router(self) -> RouterSpec:
         member = self._member("router", centre=120.0, sign=-1.0, classes=("T2", "T5"))
@@ -137,10 +197,11 @@ class TinyBundle:
         )
         return RouterSpec(heightmap=SPEC, member=member, confidence=0.9, golden=golden)
 
-    def _member(self, name: str, *, centre: float, sign: float, classes: tuple[str, ...]) -> Member:
+    def _member(self, name: str, *, centre: float, sign: float, classes: tuple[str, ...], **more: Any) -> Member:
         file = f"{name}.onnx"
-        self.files.setdefault(file, network(centre=centre, sign=sign, quantised=name.startswith("T5")))
-        return Member(name=name, file=file, architecture="tiny", input="heightmap", output="scores", classes=classes)
+        embedding = more.get("embedding") is not None
+        self.files.setdefault(file, network(centre=centre, sign=sign, quantised=name.startswith("T5"), embedding=embedding))
+        return Member(name=name, file=file, architecture="tiny", input="heightmap", output="scores", classes=classes, **more)
 
     def _golden(self, name: str, image: NDArray[np.uint8], label: str, score: float) -> Golden:
         self.files[name] = image.tobytes()
