@@ -9,8 +9,8 @@ from pathlib import Path
 
 from calib.images import DEFAULT_IMAGES, CalibrationSet, candidates, choose_images
 from calib.prepare import prepare_scans
-from calib.qdq import activation_ranges
 from calib.quantise import METHODS, Method, quantise, read_model
+from calib.ranges import activation_ranges
 from edge.errors import ConfigError, DatasetError, ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
 from scans.folder import ScanFolder, find_scans

@@ -1,4 +1,8 @@
-"""FP32 ONNX to explicit Q/DQ INT8 with NVIDIA ModelOpt: symmetric, per-channel weights, per-tensor activations, FP32 elsewhere."""
+"""FP32 ONNX to explicit Q/DQ INT8: NVIDIA ModelOpt says where Q/DQ stands and rounds the weights, `calib.ranges` finds the scales.
+
+Symmetric, one scale per output channel of a weight and one per activation, FP32 elsewhere. ModelOpt's own calibrator is not used: it
+keeps every activation of every image in memory, and has no percentiles.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +11,55 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from calib.fold import fold_weights, tidy, to_bytes
+from calib.histogram import METHODS, Method
+from calib.mixed import without_layers
 from calib.qdq import check_qdq
+from calib.ranges import with_ranges
+from calib.run import Progress
 from edge.errors import DatasetError, ExportError
 
-Method = Literal["max", "entropy"]
-METHODS: tuple[Method, ...] = ("max", "entropy")
+__all__ = ["METHODS", "Method", "quantise", "read_model", "require_rules"]
 
 
-def quantise(network: bytes, images: NDArray[np.uint8], *, method: Method = "max", verbose: bool = False) -> bytes:
+def quantise(
+    network: bytes,
+    images: NDArray[np.uint8],
+    *,
+    method: Method = "max",
+    exclude: Sequence[str] = (),
+    progress: Progress | None = None,
+    verbose: bool = False,
+) -> bytes:
     """Q/DQ ONNX of `network` (one u8 input [1, 1, H, W]), its activation ranges taken from `images` u8 [N, 1, H, W].
 
-    `max` keeps the largest value seen, `entropy` clips rare outliers. The same arguments give the same bytes.
-    Raises ExportError when the result breaks a Q/DQ rule, DatasetError when the images are not the network's.
+    `max` keeps the largest value seen, `entropy` and `percentile` clip rare outliers; the nodes named in `exclude` stay in float.
+    The same arguments give the same bytes. Raises ExportError when the network cannot be quantised by the Q/DQ rules or holds a value
+    that is not finite, DatasetError when the images are not the network's.
     """
-    model = read_model(network)
+    model = tidy(read_model(network))
     name = _check_images(model, images)
-    with tempfile.TemporaryDirectory(prefix="cordon-calib-") as folder:
-        before, after = Path(folder, "network.onnx"), Path(folder, "network.int8.onnx")
-        before.write_bytes(to_bytes(tidy(model)))
-        with contextlib.nullcontext() if verbose else _silence():
-            _run_modelopt(before, after, {name: images}, method, verbose=verbose)
-        quantised = fold_weights(onnx.load(after))
+    _require_finite(model)
+    placed = _place(model, {name: images[:1]}, verbose=verbose)
+    quantised = fold_weights(with_ranges(placed, images, method, progress))
+    if exclude:
+        quantised = without_layers(model, quantised, exclude)
+    require_rules(quantised)
+    return to_bytes(quantised)
+
+
+def require_rules(quantised: onnx.ModelProto) -> None:
+    """Raises ExportError naming the first Q/DQ rules that the graph breaks."""
     findings = check_qdq(quantised)
     if findings:
         raise ExportError(
@@ -45,7 +67,6 @@ def quantise(network: bytes, images: NDArray[np.uint8], *, method: Method = "max
             seen="; ".join(findings[:5]),
             remedy="Use an architecture of convolutions with 16 or more channels, or report the network",
         )
-    return to_bytes(quantised)
 
 
 def read_model(data: bytes) -> onnx.ModelProto:
@@ -81,12 +102,29 @@ def _check_images(model: onnx.ModelProto, images: NDArray[np.uint8]) -> str:
     return name
 
 
-def _run_modelopt(before: Path, after: Path, data: dict[str, NDArray[np.uint8]], method: Method, *, verbose: bool) -> None:
+def _require_finite(model: onnx.ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = int((~np.isfinite(array)).sum())
+            raise ExportError(
+                "the network's weights are not all finite",
+                seen=f"{bad} of {array.size} values of {tensor.name} are NaN or infinite",
+                remedy="Train the network again; a lower learning rate or gradient clipping keeps weights finite",
+            )
+
+
+def _place(model: onnx.ModelProto, data: dict[str, NDArray[np.uint8]], *, verbose: bool) -> onnx.ModelProto:
+    """ModelOpt's Q/DQ nodes, with scales that stem from a single image and mean nothing yet."""
     from modelopt.onnx.quantization import quantize  # noqa: PLC0415 - takes seconds, and checks come first
 
     options: dict[str, Any] = {"quantize_mode": "int8", "calibration_eps": ["cpu"], "high_precision_dtype": "fp32"}
     level = "INFO" if verbose else "CRITICAL"
-    quantize(str(before), calibration_data=data, calibration_method=method, output_path=str(after), log_level=level, **options)
+    with tempfile.TemporaryDirectory(prefix="cordon-calib-") as folder, contextlib.nullcontext() if verbose else _silence():
+        before, after = Path(folder, "network.onnx"), Path(folder, "network.int8.onnx")
+        before.write_bytes(to_bytes(model))
+        quantize(str(before), calibration_data=data, calibration_method="max", output_path=str(after), log_level=level, **options)
+        return onnx.load(after)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,9 @@ from onnx.reference import ReferenceEvaluator
 from tiny_network import H, W, network
 
 from calib.fold import fold_weights, tidy, to_bytes
-from calib.qdq import activation_ranges, check_qdq
+from calib.qdq import check_qdq
 from calib.quantise import quantise, read_model
+from calib.ranges import activation_ranges
 from edge.errors import DatasetError, ExportError
 
 
@@ -142,5 +143,5 @@ def test_a_network_without_convolutions_to_quantise_is_refused() -> None:
     del model.graph.node[:]
     model.graph.node.extend(kept)
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = H * W
-    with pytest.raises(ExportError, match="no convolution is quantised"):
+    with pytest.raises(ExportError, match="no layer with weights is quantised"):
         quantise(model.SerializeToString(), frames())
