@@ -27,26 +27,10 @@ def run(argv: Sequence[str]) -> int:
 
 
 def bundle(argv: Sequence[str]) -> int:
-    """`cordon bundle verify|show FILE --key PUBLIC`: is it genuine, and what is in it."""
-    from edge.bundle import open_bundle  # noqa: PLC0415
+    """`cordon bundle verify|show|diff|similar ...`: signed bundles, explained and compared."""
+    from edge.bundle_cli import bundle_main  # noqa: PLC0415
 
-    parser = argparse.ArgumentParser(prog="cordon bundle", description=bundle.__doc__)
-    parser.add_argument("action", choices=["verify", "show"])
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--key", action="append", required=True, help="trusted public key, 64 hex digits; may be given several times")
-    arguments = parser.parse_args(argv)
-    opened = open_bundle(arguments.file, tuple(arguments.key))
-    manifest = opened.manifest
-    print(f"genuine: {manifest.name} version {manifest.version}\nhash   {opened.hash}\nkey    {opened.signed_by}")
-    if arguments.action == "show":
-        for typology in manifest.typologies:
-            networks = ", ".join(m.architecture for m in typology.members)
-            spec = typology.heightmap
-            size = f"{spec.height} x {spec.width}"
-            print(f"{typology.name:<8} {size}  threshold {typology.threshold:.4f}  {len(typology.golden)} golden inputs  {networks}")
-        print("router   " + (manifest.router.member.architecture if manifest.router else "none: frames must name their typology"))
-        print("\n".join(f"{entry.size:>12,}  {entry.name}" for entry in manifest.files))
-    return 0
+    return bundle_main(argv)
 
 
 def keys(argv: Sequence[str]) -> int:

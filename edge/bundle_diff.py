@@ -1,0 +1,168 @@
+"""What changed from one bundle to another, in words; nothing to say exactly when the signed bytes are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from edge.bundle import Bundle, Golden, Manifest, Member, RouterSpec, TypologySpec
+from edge.bundle_certificate import NAME, read_certificate
+from edge.inspector.heightmap.spec import HeightmapSpec
+
+MOST_FIGURES = 24
+"""Changed figures of the certificates that are shown one by one."""
+MOST_CHARACTERS = 60
+"""Of one value."""
+_MISSING = "none"
+_SHORT = 12
+"""Digits of a SHA-256 that are shown."""
+Flat = dict[str, Any]
+
+
+def differences(first: Bundle, second: Bundle) -> tuple[str, ...]:
+    """One line per change, from `first` to `second`; empty exactly when both are the same manifest under the same key."""
+    before, after = first.manifest, second.manifest
+    lines = [
+        *_fields("bundle", {"name": before.name, "version": before.version}, {"name": after.name, "version": after.version}),
+        *_fields("bundle", {"signed by": first.signed_by}, {"signed by": second.signed_by}),
+        *_typologies(first, second),
+        *_router(first, second),
+        *_fields("provenance", before.provenance, after.provenance),
+        *_certificates(first, second),
+        *_other_files(first, second),
+    ]
+    if not lines and first.hash != second.hash:
+        lines.append(f"manifests differ in order or layout only: {first.hash} -> {second.hash}")
+    return tuple(lines)
+
+
+def _typologies(first: Bundle, second: Bundle) -> Iterator[str]:
+    before = {spec.name: spec for spec in first.manifest.typologies}
+    after = {spec.name: spec for spec in second.manifest.typologies}
+    yield from _added_and_removed("typology", before, after)
+    for name, spec in before.items():
+        if name in after:
+            yield from _typology(spec, after[name], first, second)
+
+
+def _typology(before: TypologySpec, after: TypologySpec, first: Bundle, second: Bundle) -> Iterator[str]:
+    name = before.name
+    yield from _fields(name, *({key: getattr(s, key) for key in ("threshold", "combine", "bad_label")} for s in (before, after)))
+    yield from _heightmaps(name, before.heightmap, after.heightmap)
+    members = {m.name: m for m in before.members}, {m.name: m for m in after.members}
+    yield from _added_and_removed(f"{name}: member", *members)
+    for member in before.members:
+        if member.name in members[1]:
+            yield from _member(name, member, members[1][member.name], first, second)
+    yield from _golden(name, before.golden, after.golden, first, second)
+    similar = [_digest(bundle, spec.similar) for bundle, spec in ((first, before), (second, after))]
+    yield from _fields(name, {"known welds": similar[0]}, {"known welds": similar[1]})
+
+
+def _router(first: Bundle, second: Bundle) -> Iterator[str]:
+    before, after = first.manifest.router, second.manifest.router
+    if before is None or after is None:
+        if before is not after:
+            yield f"router: {'added' if before is None else 'removed'}"
+        return
+    yield from _fields("router", {"confidence": before.confidence}, {"confidence": after.confidence})
+    yield from _heightmaps("router", before.heightmap, after.heightmap)
+    yield from _member("router", before.member, after.member, first, second)
+    yield from _golden("router", before.golden, after.golden, first, second)
+
+
+def _heightmaps(where: str, before: HeightmapSpec, after: HeightmapSpec) -> Iterator[str]:
+    flat = [flatten(msgspec.to_builtins(spec)) for spec in (before, after)]
+    yield from _fields(f"{where}: heightmap", *flat)
+
+
+def _member(where: str, before: Member, after: Member, first: Bundle, second: Bundle) -> Iterator[str]:
+    label = f"{where}: member {before.name}"
+    yield from _fields(label, *(msgspec.to_builtins(member) for member in (before, after)))
+    yield from _fields(label, {"network": _digest(first, before.file)}, {"network": _digest(second, after.file)})
+
+
+def _golden(where: str, before: Sequence[Golden], after: Sequence[Golden], first: Bundle, second: Bundle) -> Iterator[str]:
+    pair = {one.file: one for one in before}, {one.file: one for one in after}
+    yield from _added_and_removed(f"{where}: golden input", *pair)
+    for name in pair[0]:
+        if name in pair[1]:
+            label = f"{where}: golden input {name}"
+            yield from _fields(label, *(msgspec.to_builtins(side[name]) for side in pair))
+            yield from _fields(label, {"frame": _digest(first, name)}, {"frame": _digest(second, name)})
+
+
+def _certificates(first: Bundle, second: Bundle) -> Iterator[str]:
+    lines = list(_fields("certificate", *(flatten(_own_figures(bundle)) for bundle in (first, second))))
+    if not lines and _digest(first, NAME) != _digest(second, NAME):
+        lines.append(f"certificate: other bytes, {_shown(_digest(first, NAME))} -> {_shown(_digest(second, NAME))}")
+    yield from lines[:MOST_FIGURES]
+    if len(lines) > MOST_FIGURES:
+        yield f"certificate: {len(lines) - MOST_FIGURES} more figures changed; `cordon bundle show --json` gives them all"
+
+
+def _own_figures(bundle: Bundle) -> Flat:
+    """The certificate less what it repeats from the manifest."""
+    manifest = bundle.manifest
+    repeated = {"name": manifest.name, "version": manifest.version, "tools": manifest.provenance}
+    return {key: value for key, value in read_certificate(bundle).items() if key not in repeated or repeated[key] != value}
+
+
+def _other_files(first: Bundle, second: Bundle) -> Iterator[str]:
+    told = _told(first.manifest) | _told(second.manifest)
+    files = [{entry.name: entry.sha256 for entry in b.manifest.files if entry.name not in told} for b in (first, second)]
+    yield from _added_and_removed("file", *files)
+    for name, digest in files[0].items():
+        if files[1].get(name, digest) != digest:
+            yield f"file {name}: {_shown(digest)} -> {_shown(files[1][name])}"
+
+
+def _told(manifest: Manifest) -> set[str]:
+    """Files whose changes are told where they belong."""
+    parts: list[TypologySpec | RouterSpec] = [*manifest.typologies, *([manifest.router] if manifest.router else [])]
+    told = {golden.file for part in parts for golden in part.golden} | {NAME}
+    for part in parts:
+        members = (part.member,) if isinstance(part, RouterSpec) else part.members
+        told |= {member.file for member in members}
+    return told | {spec.similar for spec in manifest.typologies if spec.similar is not None}
+
+
+def _added_and_removed(what: str, before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[str]:
+    yield from (f"{what} {name} removed" for name in before if name not in after)
+    yield from (f"{what} {name} added" for name in after if name not in before)
+
+
+def _fields(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for key in dict.fromkeys((*before, *after)):
+        old, new = before.get(key, _MISSING), after.get(key, _MISSING)
+        if old != new:
+            yield f"{where}: {key} {_shown(old)} -> {_shown(new)}"
+
+
+def flatten(node: Any, path: str = "") -> Flat:
+    """Leaves of JSON by dotted paths; parts of a list that have names go by them, other lists are leaves."""
+    if isinstance(node, list) and node and all(isinstance(part, dict) and isinstance(part.get("name"), str) for part in node):
+        node = {part["name"]: part for part in node}
+    if not isinstance(node, dict):
+        return {path: node}
+    leaves: Flat = {}
+    for key, value in node.items():
+        leaves |= flatten(value, f"{path}.{key}" if path else str(key))
+    return leaves
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return _MISSING
+    text = str(value)
+    if len(text) == 64 and all(digit in "0123456789abcdef" for digit in text):
+        return text[:_SHORT]
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    return f"{len(value)} values" if isinstance(value, list | tuple) else f"{text[:MOST_CHARACTERS]}..."
+
+
+def _digest(bundle: Bundle, name: str | None) -> str | None:
+    return next((entry.sha256 for entry in bundle.manifest.files if entry.name == name), None)
