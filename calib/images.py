@@ -1,8 +1,8 @@
-"""Which images calibrate: spread over label, missing data, brightness and height range, each content once, by one repeatable rule.
+"""Which images calibrate: spread over label, missing data, brightness, height range and tilt, by one repeatable rule.
 
-Rule: identical images count once; per label, start with the image nearest to the label's mean in (zero fraction, mean, standard
-deviation, 5th to 95th percentile range), then always add the image farthest from all chosen ones. Ties and order go by content
-hash, so file names and their order do not matter.
+Rule: images that are equal, or of one label and nearly equal (`calib.features.NEAR`), count once; per label, start with the image
+nearest to the label's mean in the features of `calib.features`, each divided by its standard deviation, then always add the image
+farthest from all chosen ones. Ties and order go by content hash, so file names and their order do not matter.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calib.features import drop_near, features, shows_nothing
 from calib.prepare import Prepared
+from calib.sizes import require_one_size
 from edge.errors import DatasetError
 from scans.folder import Scan
+
+__all__ = ["CalibrationSet", "candidates", "choose_images", "require_one_size", "spread_out"]
 
 MIN_IMAGES = 16
 DEFAULT_IMAGES = 64
@@ -35,6 +39,7 @@ class CalibrationSet:
     scans: tuple[Scan, ...]
     candidates: int
     duplicates: int
+    """Candidates that equal another one, or nearly."""
     hash: str
 
 
@@ -51,14 +56,22 @@ def candidates(scans: Sequence[Scan], *, limit: int = MAX_CANDIDATES) -> tuple[S
 def choose_images(prepared: Prepared, *, count: int = DEFAULT_IMAGES) -> CalibrationSet:
     """Choose up to `count` images by the rule above, in equal parts per label where there are enough.
 
-    Raises DatasetError for fewer than 16 different images, a single label, or images that hardly differ.
+    Raises DatasetError for fewer than 16 different images, a single label, images that hardly differ, or images most of which show
+    nothing: no contrast, or gray levels clipped to the ends of the scale.
     """
     _require(count >= MIN_IMAGES, "too few calibration images are asked for", count, f"Ask for at least {MIN_IMAGES}")
-    order = _distinct(prepared.images)
+    order = _distinct(prepared)
     _require(len(order) >= MIN_IMAGES, "too few different calibration images", len(order), f"Give at least {MIN_IMAGES}, of both labels")
     labels = sorted({prepared.labels[i] for i in order})
     _require(len(labels) >= 2, "the calibration images are all of one label", labels, "Give good and bad scans")
     described = features(prepared.images[order])
+    blank = int(shows_nothing(prepared.images[order], described).sum())
+    _require(
+        2 * blank <= len(order),
+        "most calibration images show nothing: no contrast, or clipped to black or white",
+        f"{blank} of {len(order)}",
+        "Check the scans and the heightmap spec's window",
+    )
     spread = float(np.ptp(described, axis=0).max())
     _require(spread >= MIN_SPREAD, "the calibration images hardly differ", f"{spread:.2f} gray levels", "Give scans of different welds")
     chosen: list[int] = []
@@ -69,18 +82,6 @@ def choose_images(prepared: Prepared, *, count: int = DEFAULT_IMAGES) -> Calibra
         chosen.extend(members[k] for k in spread_out(described[members], quota))
     picked = [order[i] for i in chosen]
     return _set(prepared, picked, duplicates=len(prepared.images) - len(order))
-
-
-def features(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """[N, 4] in gray levels: zero fraction x 255, and mean, standard deviation and 5-95 % range of the pixels with data."""
-    found = np.zeros((len(images), 4))
-    for row, image in zip(found, images, strict=True):
-        valid = image[image > 0]
-        row[0] = 255.0 * (1.0 - valid.size / image.size)
-        if valid.size:
-            low, high = np.percentile(valid, (5, 95))
-            row[1:] = valid.mean(), valid.std(), high - low
-    return found
 
 
 def spread_out(points: NDArray[np.float64], count: int) -> list[int]:
@@ -99,12 +100,17 @@ def spread_out(points: NDArray[np.float64], count: int) -> list[int]:
     return chosen
 
 
-def _distinct(images: NDArray[np.uint8]) -> list[int]:
-    """One index per distinct content, ordered by content hash."""
+def _distinct(prepared: Prepared) -> list[int]:
+    """One index per distinct content, ordered by label and content hash."""
     first: dict[str, int] = {}
-    for index, image in enumerate(images):
-        first.setdefault(_sha256(image), index)
-    return [first[key] for key in sorted(first)]
+    keys = [_sha256(image) for image in prepared.images]
+    for index in sorted(range(len(keys)), key=lambda i: (prepared.labels[i], keys[i])):
+        first.setdefault(keys[index], index)
+    kept: list[int] = []
+    for label in sorted(set(prepared.labels)):
+        same = [index for index in first.values() if prepared.labels[index] == label]
+        kept.extend(same[place] for place in drop_near([prepared.images[index] for index in same]))
+    return kept
 
 
 def _quota(labels: list[str], have: list[str], left: int, rest: int) -> int:

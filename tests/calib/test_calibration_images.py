@@ -1,9 +1,12 @@
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from calib.images import candidates, choose_images, features, spread_out
+from calib.features import drop_near, features, shows_nothing
+from calib.images import candidates, choose_images, require_one_size, spread_out
 from calib.prepare import Prepared
 from edge.errors import DatasetError
 from scans.folder import Scan
@@ -51,8 +54,8 @@ def test_another_set_has_another_hash() -> None:
 
 
 def test_the_choice_spans_the_extremes_that_a_grab_misses() -> None:
-    made = np.full((100, 1, 16, 32), 100, np.uint8) + np.arange(100, dtype=np.uint8)[:, None, None, None] // 50
-    made[:, 0, 0, :] = np.arange(100, dtype=np.uint8)[:, None] + 1  # all different
+    rng = np.random.default_rng(0)
+    made = rng.integers(95, 106, (100, 1, 16, 32), dtype=np.uint8)
     made[99, 0, 2:] = 250
     made[98, 0, 2:14] = 0
     chosen = {scan.path.name for scan in choose_images(prepared(made), count=16).scans}
@@ -69,17 +72,93 @@ def test_one_label_is_refused() -> None:
         choose_images(prepared(images(40), ["good"] * 40))
 
 
-def test_images_that_differ_only_in_a_pixel_are_refused() -> None:
-    made = np.full((40, 1, 16, 32), 90, np.uint8)
-    made.reshape(40, -1)[np.arange(40), np.arange(40)] = 91
+def test_images_whose_figures_are_all_equal_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    quarters = np.stack([rng.permutation(np.repeat(np.arange(1, 129, dtype=np.uint8), 1)).reshape(8, 16) for _ in range(40)])
+    half = np.concatenate([quarters, quarters[:, ::-1]], axis=1)
+    made = np.concatenate([half, half[:, :, ::-1]], axis=2)[:, None]
     with pytest.raises(DatasetError, match="hardly differ"):
         choose_images(prepared(made))
+
+
+def test_nearly_equal_images_of_a_label_count_once() -> None:
+    made = np.repeat(images(20), 2, axis=0)
+    made[1::2] += np.random.default_rng(1).random(made[1::2].shape) < 0.3
+    labels = [("bad", "good")[i % 2] for i in range(20) for _ in range(2)]
+    chosen = choose_images(prepared(made, labels), count=16)
+    assert chosen.duplicates == 20
+    other_label = choose_images(prepared(made, ["bad", "good"] * 20), count=16)
+    assert other_label.duplicates == 0, "what separates good from bad may be as small as that"
+
+
+def test_near_means_less_than_a_gray_level_over_the_pixels_with_data() -> None:
+    bead = np.zeros((1, 16, 32), np.uint8)
+    bead[0, :2] = 100
+    half, whole = bead.copy(), bead.copy()
+    half[0, 0], whole[0, :2] = 101, 101
+    assert drop_near([bead, half]) == [0]
+    assert drop_near([bead, whole]) == [0, 1], "the empty pixels around the bead do not make it more alike"
+    assert drop_near([]) == []
+
+
+def test_dropping_near_images_compares_as_a_plain_search_does() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, 3, (6, 1, 17, 31), dtype=np.uint8) * 60
+    noise = rng.integers(-2, 3, (60, 1, 17, 31)) * (rng.random((60, 1, 17, 31)) < rng.random((60, 1, 1, 1)))
+    made = [np.clip(base[i % 6] + noise[i], 0, 255).astype(np.uint8) for i in range(60)]
+
+    def near(one: np.ndarray, other: np.ndarray) -> bool:
+        return bool(np.abs(one.astype(int) - other).sum() < np.count_nonzero(one | other))
+
+    kept: list[int] = []
+    for index in range(60):
+        if not any(near(made[index], made[k]) for k in kept):
+            kept.append(index)
+    assert drop_near(made) == kept
+    assert 6 < len(kept) < 60
+
+
+def flat(count: int) -> np.ndarray:
+    """Different images without contrast."""
+    return np.arange(10, 10 + 2 * count, 2, dtype=np.uint8)[:, None, None, None] + np.zeros((count, 1, 16, 32), np.uint8)
+
+
+def clipped(count: int) -> np.ndarray:
+    """Different images of which two thirds are white."""
+    made = images(count)
+    made[:, :, :12] = 255
+    return made
+
+
+@pytest.mark.parametrize("broken", [flat, clipped])
+def test_a_set_that_mostly_shows_nothing_is_refused(broken: Callable[[int], np.ndarray]) -> None:
+    few, many = np.concatenate([images(30), broken(10)]), np.concatenate([images(10), broken(30)])
+    assert len(choose_images(prepared(few), count=32).images) == 32
+    with pytest.raises(DatasetError, match=r"most calibration images show nothing.* \(seen: 30 of 40\)"):
+        choose_images(prepared(many), count=32)
+
+
+def test_black_and_white_ends_of_the_scale_are_both_clipped() -> None:
+    made = images(3)
+    made[0, :, :12], made[1, :, :12] = 1, 255
+    assert shows_nothing(made, features(made)).tolist() == [True, True, False]
 
 
 def test_features_are_zero_fraction_and_the_statistics_of_pixels_with_data() -> None:
     image = np.zeros((1, 1, 10, 10), np.uint8)
     image[0, 0, :5] = 200
-    assert features(image).tolist() == [[127.5, 200.0, 0.0, 0.0]]
+    assert features(image)[0] == pytest.approx([127.5, 200.0, 0.0, 0.0, 0.0, 0.0])
+
+
+def test_tilt_is_the_slope_of_the_plane_through_the_pixels_with_data() -> None:
+    rows, columns = np.mgrid[:101, :201]
+    image = (100 + 0.4 * rows - 0.2 * columns).round().astype(np.uint8)
+    image[20:60, 50:150] = 0
+    assert features(image[None, None])[0, 4:] == pytest.approx([40.0, -40.0], abs=0.2)
+    line = np.zeros((1, 1, 9, 9), np.uint8)
+    line[0, 0, 4] = np.arange(9) * 10 + 1
+    assert features(line)[0, 4:] == pytest.approx([0.0, 80.0])
+    assert features(np.zeros((1, 1, 9, 9), np.uint8))[0].tolist() == [255.0, 0, 0, 0, 0, 0]
 
 
 def test_spread_out_starts_at_the_middle_and_then_takes_the_ends() -> None:
@@ -91,3 +170,32 @@ def test_large_folders_are_thinned_evenly_per_label() -> None:
     kept = candidates(scans, limit=30)
     assert [int(s.path.name) for s in kept if s.label == "good"] == list(range(0, 90, 3))
     assert sum(s.label == "bad" for s in kept) == 10
+
+
+def write(folder: Path, name: str, shape: tuple[int, int]) -> Scan:
+    image = np.ones(shape, np.uint8)
+    if name.endswith("npy"):
+        np.save(folder / name, image)
+    else:
+        cv2.imwrite(str(folder / name), image)
+    return Scan(folder / name, "good", name)
+
+
+def test_scans_of_one_size_have_that_size(tmp_path: Path) -> None:
+    assert require_one_size([write(tmp_path, name, (20, 30)) for name in ("a.png", "b.tif", "c.npy")]) == (20, 30)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "npy"])
+def test_mixed_sizes_are_refused_with_counts_and_an_example(tmp_path: Path, suffix: str) -> None:
+    scans = [write(tmp_path, f"{i}.png", (20, 30)) for i in range(3)] + [write(tmp_path, f"odd.{suffix}", (30, 20))]
+    with pytest.raises(DatasetError, match=rf"seen: 3 of 20 x 30, 1 of 30 x 20; for example .*odd\.{suffix}"):
+        require_one_size(scans)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.npy"])
+def test_an_unreadable_scan_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"nothing")
+    with pytest.raises(DatasetError, match=name):
+        require_one_size([Scan(tmp_path / name, "good", "a")])
+    with pytest.raises(DatasetError, match="no scans"):
+        require_one_size([])
