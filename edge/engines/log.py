@@ -1,0 +1,73 @@
+"""What the builder says, kept for the message of the error it leads to: one log per process, since TensorRT only knows one."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+TAIL = 200
+"""Messages kept per engine; the last ones tell why a build failed."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One line of the builder; `severity` is error, warning or info."""
+
+    severity: str
+    text: str
+
+
+class BuildLog:
+    """Collects the builder's messages from any of its threads for the one engine that is being built.
+
+    `logger` is the object to give to TensorRT. It lives as long as the process: the first logger TensorRT sees stays in use.
+    """
+
+    def __init__(self, trt: Any) -> None:
+        self._lock = threading.Lock()
+        self._building = threading.Lock()
+        self._messages: deque[Message] = deque(maxlen=TAIL)
+        self.logger = _logger(trt, self._add)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """One engine at a time: what is said from here on is said of it."""
+        with self._building:
+            with self._lock:
+                self._messages.clear()
+            yield
+
+    def of(self, severity: str) -> tuple[str, ...]:
+        """The texts of one severity, oldest first, each once."""
+        with self._lock:
+            return tuple(dict.fromkeys(m.text for m in self._messages if m.severity == severity))
+
+    def tail(self, count: int = 5) -> str:
+        """The last errors, or the last warnings where there are none, joined for a message."""
+        said = self.of("error") or self.of("warning")
+        return " | ".join(said[-count:]) or "the builder said nothing"
+
+    def _add(self, severity: str, text: str) -> None:
+        with self._lock:
+            self._messages.append(Message(severity, text.strip()))
+
+
+def _logger(trt: Any, add: Any) -> Any:
+    """An ILogger that hands errors, warnings and information on and drops the rest."""
+    base: Any = trt.ILogger
+    known = {base.INTERNAL_ERROR: "error", base.ERROR: "error", base.WARNING: "warning", base.INFO: "info"}
+
+    class Logger(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            base.__init__(self)
+
+        def log(self, severity: Any, msg: str) -> None:
+            name = known.get(severity)
+            if name is not None:
+                add(name, msg)
+
+    return Logger()

@@ -1,0 +1,60 @@
+"""How far a build is, and how it is stopped: the builder's progress monitor behind a small interface."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+
+class Progress(Protocol):
+    """Hears of a build's phases; they nest, may come from several threads, and names may repeat."""
+
+    def start(self, phase: str, parent: str | None, steps: int) -> None:
+        """A phase of `steps` steps begins; `parent` is None for the whole build."""
+
+    def step(self, phase: str, step: int) -> bool:
+        """Step `step` is done; False stops the build."""
+
+    def finish(self, phase: str) -> None:
+        """The phase has ended, also when the build was stopped."""
+
+
+class Cancel:
+    """Whether a build is to stop; set from anywhere, heard at the builder's next step."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Stop at the next step."""
+        self._event.set()
+
+    @property
+    def asked(self) -> bool:
+        """Was a stop asked for?"""
+        return self._event.is_set()
+
+
+def monitor_for(trt: Any, cancel: Cancel, progress: Progress | None) -> Any:
+    """An IProgressMonitor that reports to `progress` and stops the build once `cancel` is set or `progress.step` is False."""
+    base: Any = trt.IProgressMonitor
+
+    class Monitor(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            base.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if progress is not None:
+                progress.start(phase_name, parent_phase, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            # None or an exception would stop the build too: the builder wants True.
+            if progress is not None and not progress.step(phase_name, step):
+                cancel.set()
+            return not cancel.asked
+
+        def phase_finish(self, phase_name: str) -> None:
+            if progress is not None:
+                progress.finish(phase_name)
+
+    return Monitor()
