@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge.contract import Reason
 from edge.errors import FrameError
+from edge.inspector.heightmap.fastai_resize import FastaiResize
 from edge.inspector.heightmap.letterbox import Letterbox
 from edge.inspector.heightmap.outliers import OutlierFinder
 from edge.inspector.heightmap.plane import PlaneRemover
@@ -57,7 +58,7 @@ class _Workspace:
     def __init__(self, spec: HeightmapSpec, shape: tuple[int, int]) -> None:
         self.shape = shape
         self._window = spec.window
-        self._letterbox = Letterbox(shape, spec.height, spec.width)
+        self._resizer = _resizer(spec, shape)
         self._outliers = None if spec.outliers is None else OutlierFinder(spec.outliers, shape)
         self._plane = None if spec.plane is None else PlaneRemover(spec.plane, shape)
         self._z, self._gray = np.empty(shape, np.float32), np.empty(shape, np.uint8)
@@ -68,13 +69,13 @@ class _Workspace:
         counts[0] = 0
         _require_contrast(counts)
         if isinstance(self._window, MillimetreWindow):
-            self._letterbox.place(image, out)  # type: ignore[arg-type]
+            self._resize(image, out)  # type: ignore[arg-type]
             return
         table = gray_table(counts, self._window.low, self._window.high)
-        if self._letterbox.fills and self._letterbox.identity:
+        if self._resizer.fills and self._resizer.identity:
             cv2.LUT(image, table, dst=out)
         else:
-            self._letterbox.place(cv2.LUT(image, table, dst=self._gray), out)
+            self._resize(cv2.LUT(image, table, dst=self._gray), out)
 
     def from_range(self, image: Image, scale: np.float32, offset: np.float32, no_data: float, out: NDArray[np.uint8]) -> None:
         z, missing = self._z, self._missing
@@ -95,7 +96,12 @@ class _Workspace:
         counts = cv2.calcHist([self._gray], [0], None, [256], [0, 256]).reshape(-1)
         counts[0] = 0
         _require_contrast(counts)
-        self._letterbox.place(self._gray, out)
+        self._resize(self._gray, out)
+
+    def _resize(self, gray: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+        self._resizer.place(gray, out)
+        if isinstance(self._resizer, FastaiResize) and out.min() == out.max():
+            raise _empty("the part of the frame that the network sees is constant")
 
     def _to_gray(self, z: NDArray[np.float32]) -> None:
         missing = np.isnan(z, out=self._missing)
@@ -109,6 +115,12 @@ class _Workspace:
         np.add(z, np.float32(1), out=z)
         np.copyto(z, np.float32(0), where=missing)
         np.copyto(self._gray, z, casting="unsafe")
+
+
+def _resizer(spec: HeightmapSpec, shape: tuple[int, int]) -> Letterbox | FastaiResize:
+    if spec.resize == "letterbox":
+        return Letterbox(shape, spec.height, spec.width)
+    return FastaiResize(shape, spec.height, spec.width, spec.resize)
 
 
 def percentiles(values: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:

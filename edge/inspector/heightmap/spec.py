@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -42,10 +42,12 @@ class PercentileWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 Window: TypeAlias = MillimetreWindow | PercentileWindow
+Resizing: TypeAlias = Literal["letterbox", "fastai-pad", "fastai-squish", "fastai-crop"]
+"""`letterbox` keeps no data apart from heights; the others repeat what a fastai Learner's `Resize` did, mixing included."""
 
 
 class HeightmapSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Frame → outliers → plane → window → u8 (0 = no data) → letterbox with zeros to height x width.
+    """Frame → outliers → plane → window → u8 (0 = no data) → resized to height x width.
 
     Normalisation ((gray / 255 - mean) / std per channel, 3 equal channels) happens inside the exported network, so what
     is uploaded is `height` x `width` bytes; `mean` and `std` are kept here as the record of what the network contains.
@@ -54,6 +56,7 @@ class HeightmapSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     window: Window
     height: int = 128
     width: int = 352
+    resize: Resizing = "letterbox"
     outliers: OutlierFilter | None = None
     plane: PlaneRemoval | None = None
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -61,6 +64,7 @@ class HeightmapSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         _require(8 <= self.height <= MAX_SIDE and 8 <= self.width <= MAX_SIDE, "height and width", (self.height, self.width))
+        _require(self.resize in get_args(Resizing), "resize", self.resize)
         _require(all(math.isfinite(m) for m in self.mean), "mean", self.mean)
         _require(all(math.isfinite(s) and s > 0 for s in self.std), "std", self.std)
         match self.window:
