@@ -1,89 +1,86 @@
-"""The networks this project trains itself: a registry of names that `build` turns into PyTorch modules."""
+"""A registry of names that `build` turns into PyTorch modules: this project's own networks and every family of its sources."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from edge.bundle import Kind
 from edge.errors import ExportError
+from nets.autoencoder import STRIDE, Autoencoder
+from nets.classics import LeNet, ScratchNetwork, SixConvolutionNetwork, Size
+from nets.fastai_library import XRESNETS, bag_of_tricks, vision_model, xresnet
+from nets.siamese import SiameseNetwork
+from nets.small import SmallResidualNetwork
+
+DEFAULT_SIZE: Size = (128, 352)
+TORCHVISION = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "squeezenet1_0", "squeezenet1_1", "alexnet"),
+    *("densenet121", "densenet161", "densenet169", "densenet201", "vgg16_bn", "vgg19_bn"),
+)
+Maker = Callable[[int, Size], nn.Module]
 
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions with a shortcut; the first one and the shortcut may halve the image and widen it."""
+def _torchvision(name: str, classes: int, _: Size) -> nn.Module:
+    from torchvision import models  # noqa: PLC0415 - costs a second that the small network need not pay
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__()
-        self.first = _convolution(inputs, outputs, stride=stride)
-        self.second = _convolution(outputs, outputs)
-        same = stride == 1 and inputs == outputs
-        self.shortcut = nn.Identity() if same else _convolution(inputs, outputs, kernel=1, stride=stride)
-        self.relu = nn.ReLU()
-
-    def forward(self, image: Tensor) -> Tensor:
-        """f32 [N, inputs, H, W] → [N, outputs, H / stride, W / stride]."""
-        changed = self.second(self.relu(self.first(image)))
-        summed: Tensor = self.relu(changed + self.shortcut(image))
-        return summed
+    network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
+    return network
 
 
-class SmallResidualNetwork(nn.Module):
-    """Five residual blocks of 16 to 96 channels; about 0.3 M weights and 58 M multiplications for 128 x 352.
+def _googlenet(classes: int, _: Size) -> nn.Module:
+    from torchvision import models  # noqa: PLC0415
 
-    Average pooling sees how the seam lies as a whole, max pooling the one pore or lump in it; the head gets both, of the last two
-    resolutions, because a pore is as small as one pixel of the last. Only convolution, batch norm, ReLU, addition and pooling, in
-    multiples of 16 channels, so that it quantises well.
-    """
-
-    def __init__(self, classes: int, dropout: float = 0.2) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(_convolution(3, 16, stride=2), nn.ReLU())
-        self.fine = nn.Sequential(Residual(16, 16, 2), Residual(16, 32, 2), Residual(32, 64, 2), Residual(64, 64))
-        self.coarse = Residual(64, 96, 2)
-        self.average = nn.AdaptiveAvgPool2d(1)
-        self.maximum = nn.AdaptiveMaxPool2d(1)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * (64 + 96), classes))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """f32 [N, 3, H, W], normalised → logits f32 [N, classes]; H and W at least 32."""
-        fine = self.fine(self.stem(image))
-        coarse = self.coarse(fine)
-        pooled = torch.cat((self.average(fine), self.maximum(fine), self.average(coarse), self.maximum(coarse)), dim=1)
-        logits: Tensor = self.head(pooled.flatten(1))
-        return logits
+    network: nn.Module = models.googlenet(weights=None, num_classes=classes, aux_logits=False, init_weights=True)
+    return network
 
 
-def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+def _autoencoder(_: int, size: Size) -> nn.Module:
+    if size[0] % STRIDE or size[1] % STRIDE:
+        raise ExportError("the autoencoder halves its input five times", seen=size, remedy=f"Use multiples of {STRIDE} pixels")
+    return Autoencoder()
 
 
-def _torchvision(name: str) -> Callable[[int], nn.Module]:
-    def make(classes: int) -> nn.Module:
-        from torchvision import models  # noqa: PLC0415 - costs a second that the small network need not pay
-
-        network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
-        return network
-
-    return make
+def _any_size(make: Callable[[int], nn.Module]) -> Maker:
+    return lambda classes, _: make(classes)
 
 
-ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
-    "small": SmallResidualNetwork,
-    **{name: _torchvision(name) for name in ("resnet18", "resnet34", "resnet50", "resnet101")},
+CLASSIFIERS: dict[str, Maker] = {
+    "small": _any_size(SmallResidualNetwork),
+    "lenet": LeNet,
+    "scratch": ScratchNetwork,
+    "six_convolutions": _any_size(SixConvolutionNetwork),
+    "bag_of_tricks": _any_size(bag_of_tricks),
+    "googlenet": _googlenet,
+    **{name: partial(_torchvision, name) for name in TORCHVISION},
+    **{name: _any_size(partial(xresnet, name)) for name in XRESNETS},
+    **{f"fastai/{name}": _any_size(partial(vision_model, name)) for name in (*TORCHVISION, *XRESNETS)},
 }
+"""Names whose networks give one logit per class."""
+
+ARCHITECTURES: dict[str, Maker] = {**CLASSIFIERS, "siamese": lambda _, __: SiameseNetwork(), "autoencoder": _autoencoder}
 """Every name `build` knows."""
 
 
-def build(architecture: str, classes: int) -> nn.Module:
-    """A network with fresh random weights: input f32 [N, 3, H, W] normalised, output logits f32 [N, classes].
+def build(architecture: str, classes: int, *, size: Size = DEFAULT_SIZE) -> nn.Module:
+    """A network with fresh random weights: input f32 [N, 3, H, W] normalised; a classifier's output is logits f32 [N, classes].
 
-    Raises ExportError for an unknown name or fewer than two classes.
+    `size` (H, W) matters to networks without global pooling. Siamese and autoencoder tell good from bad, two classes.
+    Raises ExportError for an unknown name, a size the network cannot take, or a number of classes it cannot tell apart.
     """
     if architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise ExportError("this architecture is not known", seen=architecture, remedy=f"Choose one of: {known}")
     if classes < 2:
         raise ExportError("a classifier needs at least two classes", seen=classes, remedy="Give one class name per output")
-    return ARCHITECTURES[architecture](classes)
+    if architecture not in CLASSIFIERS and classes != 2:
+        raise ExportError(f"{architecture} only tells good from bad", seen=classes, remedy="Give the classes bad and good")
+    return ARCHITECTURES[architecture](classes, size)
+
+
+def kind_of(architecture: str) -> Kind:
+    """How the network of this name comes to its scores; a name `build` does not know is taken for a classifier's."""
+    kinds: dict[str, Kind] = {"siamese": "siamese", "autoencoder": "autoencoder"}
+    return kinds.get(architecture, "classifier")

@@ -64,12 +64,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     facts, tensors = _read(path)
     try:
         classes = tuple(str(name) for name in facts["classes"])
-        model = build(facts["architecture"], len(classes))
+        heightmap = spec_from_json(facts["heightmap"].encode())
+        model = build(facts["architecture"], len(classes), size=(heightmap.height, heightmap.width))
         model.load_state_dict(tensors)
         return Checkpoint(
             architecture=facts["architecture"],
             classes=classes,
-            heightmap=spec_from_json(facts["heightmap"].encode()),
+            heightmap=heightmap,
             model=model.eval(),
             provenance=dict(facts["provenance"]),
         )
