@@ -83,8 +83,9 @@ def nearest(known: KnownWelds, embedding: Features, count: int) -> tuple[Neighbo
     length = float(np.linalg.norm(embedding.astype(np.float64)))
     if embedding.shape != known.directions.shape[1:] or not 0 < length < np.inf:
         raise _unusable(f"embedding {embedding.shape} of length {length:g}, known welds {known.directions.shape}")
-    lengths = np.linalg.norm(known.directions, axis=1)
-    distances = 1.0 - (known.directions @ (embedding / np.float32(length))) / np.maximum(lengths, np.float32(1e-6))
+    lengths = np.maximum(np.linalg.norm(known.directions, axis=1), np.float32(1e-6))  # float16 leaves them near 1
+    direction = (embedding.astype(np.float64) / length).astype(np.float32)
+    distances = 1.0 - (known.directions @ direction) / lengths
     order = np.argsort(distances, kind="stable")[:count]
     return tuple(Neighbour(name=known.names[i], label=known.labels[i], distance=max(0.0, float(distances[i]))) for i in order)
 

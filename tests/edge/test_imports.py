@@ -12,7 +12,9 @@ def _loaded_by(module: str) -> set[str]:
     return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
 
 
-@pytest.mark.parametrize("module", ["edge.cli", "edge.commands", "edge.bundle", "edge.inspector.daemon"])
+@pytest.mark.parametrize(
+    "module", ["edge.cli", "edge.commands", "edge.bundle", "edge.bundle_cli", "edge.bundle_lookup", "edge.inspector.daemon"]
+)
 def test_the_box_loads_nothing_it_does_not_have(module: str) -> None:
     assert not _loaded_by(module) & set(FOREIGN)
 
