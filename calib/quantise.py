@@ -7,11 +7,8 @@ keeps every activation of every image in memory, and has no percentiles.
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from calib.fold import fold_weights, tidy, to_bytes
 from calib.histogram import METHODS, Method
 from calib.mixed import without_layers
 from calib.qdq import check_qdq
+from calib.quiet import silence
 from calib.ranges import with_ranges
 from calib.run import Progress
 from edge.errors import DatasetError, ExportError
@@ -120,21 +118,8 @@ def _place(model: onnx.ModelProto, data: dict[str, NDArray[np.uint8]], *, verbos
 
     options: dict[str, Any] = {"quantize_mode": "int8", "calibration_eps": ["cpu"], "high_precision_dtype": "fp32"}
     level = "INFO" if verbose else "CRITICAL"
-    with tempfile.TemporaryDirectory(prefix="cordon-calib-") as folder, contextlib.nullcontext() if verbose else _silence():
+    with tempfile.TemporaryDirectory(prefix="cordon-calib-") as folder, contextlib.nullcontext() if verbose else silence():
         before, after = Path(folder, "network.onnx"), Path(folder, "network.int8.onnx")
         before.write_bytes(to_bytes(model))
         quantize(str(before), calibration_data=data, calibration_method="max", output_path=str(after), log_level=level, **options)
         return onnx.load(after)
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep ModelOpt's and onnxruntime's chatter off the terminal, and leave the process's logging as it was."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
