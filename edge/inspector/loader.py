@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,8 @@ from edge.inspector.frame import DTYPES
 from edge.inspector.heightmap.cpu import Preparer
 from edge.inspector.heightmap.spec import HeightmapSpec
 from edge.inspector.scoring import Route, Score, route, typology_score
+
+NO_MEAN, NO_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
 class Preparation:
@@ -86,7 +89,7 @@ def load_engines(bundle: Bundle, *, threads: int, progress: Callable[[str], None
     judges: dict[str, Judge] = {}
     answers = 0
     for spec in bundle.manifest.typologies:
-        preparation = preparations.setdefault(spec.heightmap, Preparation(spec.heightmap))
+        preparation = _preparation_for(spec.heightmap, preparations)
         engines = tuple(compiler.compile(member, bundle.files[member.file], preparation.data) for member in spec.members)
         judges[spec.name] = judge = Judge(spec=spec, preparation=preparation, engines=engines)
         answers += _prove_judge(judge, bundle)
@@ -101,8 +104,14 @@ def load_engines(bundle: Bundle, *, threads: int, progress: Callable[[str], None
     )
 
 
+def _preparation_for(spec: HeightmapSpec, preparations: dict[HeightmapSpec, Preparation]) -> Preparation:
+    """The one that makes these pixels; how networks normalise them is their own affair and keeps nobody apart."""
+    pixels = msgspec.structs.replace(spec, mean=NO_MEAN, std=NO_STD)
+    return preparations.setdefault(pixels, Preparation(pixels))
+
+
 def _load_router(spec: RouterSpec, compiler: Compiler, preparations: dict[HeightmapSpec, Preparation], bundle: Bundle) -> Router:
-    preparation = preparations.setdefault(spec.heightmap, Preparation(spec.heightmap))
+    preparation = _preparation_for(spec.heightmap, preparations)
     engine = compiler.compile(spec.member, bundle.files[spec.member.file], preparation.data)
     return Router(spec=spec, preparation=preparation, engine=engine)
 

@@ -16,6 +16,7 @@ from edge.contract import CONTRACT_VERSION, InspectorState, Outcome, Reason, Rep
 from edge.errors import BundleFormatError, EngineError, KnownAnswerError
 from edge.gate.verdict import Asked, Facts, decide
 from edge.inspector.engines.openvino import Compiler
+from edge.inspector.heightmap.spec import MillimetreWindow
 from edge.inspector.loader import Loaded, load_engines
 
 Start = Callable[..., Cell]
@@ -155,6 +156,21 @@ def test_golden_inputs_promise_for_every_member_or_for_none() -> None:
 def test_members_share_one_prepared_heightmap() -> None:
     judge = loaded(signed(TinyBundle(members=3))).judges["T2"]
     assert all(np.shares_memory(engine.input, judge.preparation.data) for engine in judge.engines)
+
+
+def test_typologies_that_only_normalise_differently_share_one_preparation() -> None:
+    def normalised(manifest: Manifest) -> Manifest:
+        first, second = manifest.typologies
+        spec = msgspec.structs.replace(first.heightmap, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+        return msgspec.structs.replace(manifest, typologies=(first, msgspec.structs.replace(second, heightmap=spec)))
+
+    def narrower(manifest: Manifest) -> Manifest:
+        first, second = manifest.typologies
+        spec = msgspec.structs.replace(first.heightmap, window=MillimetreWindow(low_mm=0.0, high_mm=9.0))
+        return msgspec.structs.replace(manifest, typologies=(first, msgspec.structs.replace(second, heightmap=spec)))
+
+    assert len(loaded(signed(TinyBundle(), normalised)).preparations) == 1
+    assert len(loaded(signed(TinyBundle(), narrower)).preparations) == 2
 
 
 # -- embeddings
