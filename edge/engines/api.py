@@ -27,8 +27,8 @@ class ProgressMonitorApi(Protocol):
 
 
 class TensorApi(Protocol):
-    shape: Sequence[int]
-
+    @property
+    def shape(self) -> Sequence[int]: ...
     @property
     def name(self) -> str: ...
     @property

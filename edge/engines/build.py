@@ -14,9 +14,11 @@ import msgspec
 
 from edge.bundle import Member
 from edge.engines.backend import Backend, BackendChoice, load_backend
+from edge.engines.batch import with_batch
 from edge.engines.box import box_facts
-from edge.engines.parse import Interface, parse_network, settle_batch
+from edge.engines.parse import Interface, check_interface, parse_network
 from edge.engines.progress import Cancel, Progress, monitor_for
+from edge.engines.prove import prove, runs_here
 from edge.engines.record import DEFAULTS, MAX_BATCH, BoxFacts, BuildOptions
 from edge.engines.settings import check_targets, new_builder, new_config
 from edge.engines.timing import TimingStore
@@ -97,6 +99,8 @@ class _Build:
         began = time.perf_counter()
         with self.backend.log.collecting():
             data, layers, notes = _interruptible(lambda: self._serialise(box), self.cancel)
+            if runs_here(self.backend, self.options) is None:
+                prove(self.backend, data, self.wanted, self.what)
             warnings = (*notes, *self.backend.log.of("warning"))
         return BuiltEngine(
             data=data,
@@ -112,9 +116,10 @@ class _Build:
 
     def _serialise(self, box: BoxFacts) -> tuple[bytes, int, tuple[str, ...]]:
         builder = new_builder(self.backend)
-        network = parse_network(self.backend, builder, self.onnx, self.what)
+        onnx = with_batch(self.onnx, self.wanted.input, self.wanted.input_shape[0]) if self.wanted else self.onnx
+        network = parse_network(self.backend, builder, onnx, self.what)
         if self.wanted is not None:
-            settle_batch(self.backend, network, self.wanted, self.what)
+            check_interface(self.backend, network, self.wanted, self.what)
         config = new_config(self.backend, builder, self.options)
         # Monitor and cache must outlive the build: the builder holds no reference of its own.
         config.progress_monitor = monitor = monitor_for(self.backend.trt, self.cancel, self.progress)

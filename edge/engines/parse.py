@@ -63,22 +63,25 @@ def _errors(parser: OnnxParserApi, backend: Backend) -> str:
     for index in range(parser.num_errors):
         error = parser.get_error(index)
         node = f"node {error.node()} {error.node_name()!r} ({error.node_operator()})" if error.node_operator() else f"node {error.node()}"
-        told.append(f"{getattr(error.code(), 'name', error.code())} at {node}: {error.desc().strip()}")
+        told.append(f"{getattr(error.code(), 'name', error.code())} at {node}: {_shortened(error.desc())}")
     return "; ".join(told) or backend.log.tail()
 
 
-def settle_batch(backend: Backend, network: NetworkApi, wanted: Interface, what: str) -> None:
-    """Check names, dtypes and shapes against `wanted` and give the network its static batch. Raises EngineError."""
+def _shortened(text: str) -> str:
+    """One line of at most 300 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else line[:297] + "..."
+
+
+def check_interface(backend: Backend, network: NetworkApi, wanted: Interface, what: str) -> None:
+    """Names, dtypes and shapes must be those of `wanted`. Raises EngineError."""
     trt = backend.api
     source = _tensors(network.num_inputs, network.get_input)
     _require(list(source) == [wanted.input], f"{what}: inputs", list(source), wanted.input)
     tensor = source[wanted.input]
     _require(tensor.dtype == trt.DataType.UINT8, f"{what}: type of input {wanted.input}", tensor.dtype, "UINT8")
-    seen, single = tuple(tensor.shape), (1, *wanted.input_shape[1:])
-    _require(seen == single, f"{what}: shape of input {wanted.input}", seen, f"{single}, static")
-    if seen != wanted.input_shape:
-        tensor.shape = wanted.input_shape
-    _require(tuple(tensor.shape) == wanted.input_shape, f"{what}: batch", tuple(tensor.shape), wanted.input_shape)
+    seen = _shape(tensor, f"{what}: input {wanted.input}", backend)
+    _require(seen == wanted.input_shape, f"{what}: shape of input {wanted.input}", seen, f"{wanted.input_shape}, static")
     _check_outputs(backend, network, wanted, what)
 
 
@@ -104,10 +107,11 @@ def _tensors(count: int, get: Any) -> dict[str, TensorApi]:
 def _shape(tensor: TensorApi, what: str, backend: Backend) -> tuple[int, ...]:
     try:
         return tuple(tensor.shape)
-    except (ValueError, TypeError) as exc:  # an invalid Dims has a negative length
-        raise EngineError(f"{what} has no shape", seen=backend.log.tail(), remedy=EXPORT_AGAIN) from exc
+    except (ValueError, TypeError, RuntimeError) as exc:  # by version: a negative length, or a message in the log
+        remedy = "Export the network without a Reshape to a fixed batch, or build for batch 1"
+        raise EngineError(f"{what} has no shape", seen=backend.log.tail(1), remedy=remedy) from exc
 
 
 def _require(condition: bool, what: str, seen: object, wanted: object) -> None:
     if not condition:
-        raise EngineError(f"{what} differ from the manifest, which says {wanted}", seen=seen, remedy=EXPORT_AGAIN)
+        raise EngineError(f"{what} do not agree with the manifest, which says {wanted}", seen=seen, remedy=EXPORT_AGAIN)

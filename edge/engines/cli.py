@@ -1,0 +1,118 @@
+"""`cordon engine build|list`: engines for this box from a signed bundle."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.bundle import open_bundle
+from edge.engines.backend import load_backend
+from edge.engines.box import box_facts
+from edge.engines.plan import build_bundle
+from edge.engines.prove import runs_here
+from edge.engines.record import MAX_BATCH, BuildOptions, EngineRecord
+from edge.engines.show import Bars, describe, reporter
+from edge.engines.store import STAGED, EngineStore
+from edge.errors import EngineError
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `cordon engine ...`; returns the exit status. Raises BundleError or EngineError."""
+    arguments = _parser().parse_args(argv)
+    return _build(arguments) if arguments.action == "build" else _list(arguments.folder)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cordon engine", description="Engines for this box's GPU, built from a signed bundle.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    build = actions.add_parser("build", help="build what has changed; see docs/engines.md")
+    build.add_argument("bundle", type=Path)
+    build.add_argument("--key", action="append", required=True, help="trusted public key, 64 hex digits; may be given several times")
+    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the engines")
+    build.add_argument("--backend", choices=["auto", "tensorrt", "tensorrt_rtx"], default="auto")
+    build.add_argument("--batch", type=batches, default=(1,), metavar="1,4", help="static batches, one engine each (default 1)")
+    build.add_argument("--workspace-mib", type=int, default=BuildOptions().workspace_mib, metavar="N", help="builder's scratch memory")
+    build.add_argument("--optimization-level", type=int, default=BuildOptions().optimization_level, metavar="N", help="0 to 5")
+    build.add_argument("--device-target", nargs="+", default=[], metavar="SM89", help="TensorRT-RTX: GPU generations to build for")
+    build.add_argument("--device", default="gpu", help="gpu; nothing else is supported")
+    build.add_argument("--force", action="store_true", help="build also what is up to date")
+    listing = actions.add_parser("list", help="what is there, and does it fit this box")
+    listing.add_argument("folder", type=Path, metavar="DIR")
+    return parser
+
+
+def batches(text: str) -> tuple[int, ...]:
+    """`1,4` → (1, 4). Raises argparse.ArgumentTypeError."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1,4") from exc
+    if not all(1 <= number <= MAX_BATCH for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r}: each batch is 1 to {MAX_BATCH}")
+    return numbers
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    options = BuildOptions(
+        workspace_mib=arguments.workspace_mib,
+        optimization_level=arguments.optimization_level,
+        targets=tuple(arguments.device_target),
+        device=arguments.device,
+    )
+    bundle = open_bundle(arguments.bundle, tuple(arguments.key))
+    shown = reporter()
+    store = EngineStore(arguments.out)
+    try:
+        build_bundle(
+            bundle,
+            store,
+            reporter=shown,
+            backend=arguments.backend,
+            batches=arguments.batch,
+            options=options,
+            force=arguments.force,
+        )
+    except KeyboardInterrupt:
+        print(f"interrupted: the engines in {store.folder} are as they were; what was finished is taken up next time", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        if isinstance(shown, Bars):
+            shown.close()
+    return 0
+
+
+def _list(folder: Path) -> int:
+    if not folder.is_dir():
+        raise EngineError(f"no folder {folder}", remedy="Build engines with `cordon engine build BUNDLE --key PUBLIC --out DIR`")
+    store = EngineStore(folder)
+    for name in store.names():
+        record = store.whole(name)
+        if record is None:
+            print(f"{name}: unusable, engine and record do not belong together; build again")
+        else:
+            print(f"{name}: {describe(record)}, bundle {record.bundle[:12]}: {misfit(record) or 'fits this box'}")
+    if not store.names():
+        print(f"no engines in {folder}")
+    waiting = sorted((folder / STAGED).glob("*.engine"))
+    if waiting:
+        print(f"{len(waiting)} finished engines of a stopped build wait for the next `cordon engine build`")
+    return 0
+
+
+def misfit(record: EngineRecord) -> str | None:
+    """Why the engine does not belong on this box, or None."""
+    try:
+        backend = load_backend("tensorrt_rtx" if record.box.backend == "tensorrt_rtx" else "tensorrt")
+    except EngineError as exc:
+        return f"does not fit: {exc.what}"
+    box = box_facts(backend)
+    for field in record.box.__struct_fields__:
+        here, there = getattr(box, field), getattr(record.box, field)
+        if here != there:
+            return f"does not fit: {field} is {here or 'unknown'}, built for {there or 'unknown'}"
+    reason = runs_here(backend, record.options)
+    return f"does not fit: {reason}" if reason else None

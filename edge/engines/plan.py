@@ -1,0 +1,187 @@
+"""From a bundle to its engines: one per member, router and batch, built only when something they depend on has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from edge.bundle import Bundle, Member
+from edge.engines.backend import BackendChoice, load_backend
+from edge.engines.box import box_facts
+from edge.engines.build import build_engine
+from edge.engines.progress import Progress
+from edge.engines.record import DEFAULTS, BoxFacts, BuildOptions, EngineRecord, cache_key
+from edge.engines.store import EngineStore
+from edge.engines.timing import TimingStore
+from edge.errors import EngineError
+from edge.inspector.heightmap.spec import HeightmapSpec
+
+ROUTER = "router"
+TIMINGS = "timing"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+
+_Network: TypeAlias = tuple[str, str | None, HeightmapSpec, Member]
+"""File name's first word, typology, heightmap, member."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One engine to have."""
+
+    name: str
+    typology: str | None
+    member: Member
+    shape: tuple[int, int]
+    """(height, width) of the heightmap in pixels."""
+    onnx: memoryview
+    onnx_sha256: str
+    batch: int
+
+    def key(self, box: BoxFacts, options: BuildOptions) -> str:
+        """What the engine's bytes are made from."""
+        return cache_key(self.onnx_sha256, self.member.name, self.batch, box, options)
+
+
+class Reporter(Progress, Protocol):
+    """Hears of every engine and, in between, of the phases of its build."""
+
+    def begin(self, name: str, index: int, count: int) -> None:
+        """Engine `index` of `count` is being built."""
+
+    def end(self, name: str, outcome: str, record: EngineRecord) -> None:
+        """What became of it: `built`, `up to date` or `built before`, and its record."""
+
+
+def jobs(bundle: Bundle, batches: Sequence[int]) -> tuple[Job, ...]:
+    """All engines that `bundle` needs, in the manifest's order. Raises EngineError for names that make no file names."""
+    manifest = bundle.manifest
+    networks: list[_Network] = [(t.name, t.name, t.heightmap, m) for t in manifest.typologies for m in t.members]
+    if manifest.router is not None:
+        networks.append((ROUTER, None, manifest.router.heightmap, manifest.router.member))
+    wanted = []
+    for prefix, typology, spec, member in networks:
+        onnx = bundle.files[member.file]
+        digest = hashlib.sha256(onnx).hexdigest()
+        for batch in dict.fromkeys(batches):
+            job = Job(
+                name=f"{prefix}.{member.name}.b{batch}",
+                typology=typology,
+                member=member,
+                shape=(spec.height, spec.width),
+                onnx=onnx,
+                onnx_sha256=digest,
+                batch=batch,
+            )
+            wanted.append(job)
+    _require_file_names([job.name for job in wanted])
+    return tuple(wanted)
+
+
+def build_bundle(
+    bundle: Bundle,
+    store: EngineStore,
+    *,
+    reporter: Reporter,
+    backend: BackendChoice = "auto",
+    batches: Sequence[int] = (1,),
+    options: BuildOptions = DEFAULTS,
+    force: bool = False,
+) -> tuple[EngineRecord, ...]:
+    """Make `store` hold every engine of `bundle`; what it held stays until the last one is ready.
+
+    Engines finished by a run that was stopped are taken up. Raises EngineError, or KeyboardInterrupt when stopped.
+    """
+    wanted = jobs(bundle, batches)
+    loaded = load_backend(backend)
+    run = _Run(bundle, store, loaded.name, box_facts(loaded), options, reporter)
+    with store.locked():
+        finished = []
+        for index, job in enumerate(wanted, 1):
+            reporter.begin(job.name, index, len(wanted))
+            outcome, record = run.engine(job, force=force)
+            reporter.end(job.name, outcome, record)
+            finished.append((outcome, record))
+        run.publish(finished)
+    return tuple(record for _, record in finished)
+
+
+Outcome = Literal["up to date", "built before", "built"]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One call of `build_bundle`."""
+
+    bundle: Bundle
+    store: EngineStore
+    backend: BackendChoice
+    box: BoxFacts
+    options: BuildOptions
+    progress: Progress
+
+    def engine(self, job: Job, *, force: bool) -> tuple[Outcome, EngineRecord]:
+        """The engine of `job`, in place or staged, with a record of this bundle."""
+        outcome, record = ("built", None) if force else self._existing(job)
+        record = self._build(job) if record is None else record
+        return outcome, msgspec.structs.replace(record, bundle=self.bundle.hash, typology=job.typology)
+
+    def publish(self, finished: Sequence[tuple[Outcome, EngineRecord]]) -> None:
+        """Put the finished set in place."""
+        for outcome, record in finished:
+            if outcome != "up to date":
+                self.store.take(record)
+            elif record != self.store.record(record.name):
+                self.store.put_record(record)
+        self.store.clear_staged()
+
+    def _existing(self, job: Job) -> tuple[Outcome, EngineRecord | None]:
+        key = job.key(self.box, self.options)
+        record = self.store.whole(job.name)
+        if record is not None and record.key == key:
+            return "up to date", record
+        record = self.store.staged.whole(job.name)
+        if record is not None and record.key == key:
+            return "built before", record
+        return "built", None
+
+    def _build(self, job: Job) -> EngineRecord:
+        engine = build_engine(
+            job.onnx,
+            member=job.member,
+            shape=job.shape,
+            batch=job.batch,
+            backend=self.backend,
+            options=self.options,
+            progress=self.progress,
+            timings=TimingStore(self.store.folder / TIMINGS),
+        )
+        record = EngineRecord(
+            name=job.name,
+            bundle=self.bundle.hash,
+            typology=job.typology,
+            member=job.member.name,
+            batch=job.batch,
+            onnx_sha256=engine.onnx_sha256,
+            engine_sha256=engine.engine_sha256,
+            engine_bytes=len(engine.data),
+            box=engine.box,
+            options=self.options,
+            layers=engine.layers,
+            seconds=engine.seconds,
+            warnings=engine.warnings,
+        )
+        self.store.staged.put(record, engine.data)
+        return record
+
+
+def _require_file_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not _NAME.match(name):
+            raise EngineError("a member's name makes no file name", seen=name, remedy="Export with names of A-Z a-z 0-9 . _ -")
+    if len(set(names)) != len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise EngineError("two members would share a file", seen=", ".join(twice), remedy="Export with different member names")
