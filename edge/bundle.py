@@ -111,7 +111,7 @@ def _signed_part(key: bytes, manifest: bytes) -> bytes:
 def _manifest(data: bytes, source: str) -> Manifest:
     try:
         return msgspec.json.decode(data, type=Manifest)
-    except (msgspec.MsgspecError, ConfigError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, ConfigError) as exc:
         raise BundleFormatError(
             f"the manifest of {source} does not fit the schema", seen=exc, remedy="Export it again with this release"
         ) from exc

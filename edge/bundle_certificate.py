@@ -10,13 +10,15 @@ import msgspec
 from edge.bundle import Bundle
 
 NAME = "certificate.json"
+MAX_FIGURE = 1e15
+"""Whatever is larger is no figure of an export."""
 
 
 def read_certificate(bundle: Bundle) -> dict[str, Any]:
     """The certificate, or an empty one when the bundle has none that is JSON."""
     try:
         found = msgspec.json.decode(bundle.files.get(NAME, b"{}"))
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -108,4 +110,5 @@ def _at(node: Any, *path: str) -> Any:
 
 def _number(node: Any, *path: str) -> float | None:
     found = _at(node, *path)
-    return found if isinstance(found, int | float) and not isinstance(found, bool) else None
+    proper = isinstance(found, int | float) and not isinstance(found, bool) and abs(found) < MAX_FIGURE
+    return float(found) if proper else None

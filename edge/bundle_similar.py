@@ -67,7 +67,7 @@ def unpack_similar(data: bytes | memoryview) -> KnownWelds:
     """Read what `pack_similar` gave. Raises BundleContentError."""
     try:
         file = msgspec.msgpack.decode(data, type=_File)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise _unusable(exc) from exc
     count = len(file.names)
     if not (file.features > 0 and count == len(file.labels) > 0 and len(file.embeddings) == 2 * count * file.features):

@@ -179,7 +179,7 @@ def decode_to_inspector(packet: bytes) -> ToInspector:
 def _decode(decoder: msgspec.msgpack.Decoder[Any], packet: bytes) -> Any:
     try:
         return decoder.decode(packet)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise ContractError(
             "a packet between gate and inspector does not fit the contract",
             seen=f"{len(packet)} bytes, {exc}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -78,6 +78,7 @@ def test_numbers_that_are_none_are_refused() -> None:
 
 
 @given(st.binary(max_size=200))
+@example(b"\x81\xa3\x00\x00\x80")
 def test_any_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(BundleError):
         unpack_similar(data)

@@ -141,6 +141,7 @@ def resigned(old: bytes, new: bytes) -> bytes:
         (b'"weight":1.0', b'"weight":0.0', "weight"),
         (b'"high_mm":10.0', b'"high_mm":-1.0', "window"),
         (b'"kind":"classifier"', b'"kind":"oracle"', "oracle"),
+        (b'"name":"tiny"', b'"name":"\xff"', "utf-8"),
     ],
 )
 def test_a_genuine_signature_does_not_make_a_wrong_manifest_right(old: bytes, new: bytes, seen: str) -> None:
