@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.prepare import Prepared
-from edge.bundle import Golden
 from edge.errors import ExportError
+from edge.manifest import Golden
+from export.threshold import Scores
 from scans.folder import Scale, Scan, kind_of, read_image
 
 MAX_TOLERANCE, MIN_TOLERANCE = 0.02, 0.005
@@ -23,25 +24,28 @@ Frames = dict[str, bytes]
 
 
 def choose_golden(
-    scores: NDArray[np.float64], proof: Prepared, threshold: float, scale: Scale, *, folder: str
+    scores: Scores, badness: Sequence[Scores], away: Scores, proof: Prepared, scale: Scale, *, folder: str
 ) -> tuple[tuple[Golden, ...], Frames]:
-    """Two good and two bad held-out frames, clear of the threshold, from the middle of their label's scores; and their payloads.
+    """Two good and two bad held-out frames from the middle of their label's scores [N], with each member's badness; and their payloads.
 
-    Raises ExportError when there are not enough of them.
+    `away` [N] is how far a scan is from being judged otherwise, negative where it is judged wrongly. Raises ExportError when there
+    are not enough that are clear of that.
     """
     golden: list[Golden] = []
     frames: Frames = {}
     for label in ("good", "bad"):
-        away = scores - threshold if label == "bad" else threshold - scores
         clear = [i for i in np.argsort(scores, kind="stable") if proof.labels[i] == label and away[i] >= 2 * MIN_TOLERANCE]
         for number, index in enumerate(_middle(_different(clear, proof), PER_LABEL), start=1):
             name = f"{folder}/golden-{label}-{number}.raw"
-            made, frames[name] = _record(name, label, float(scores[index]), proof.scans[index], scale, away=float(away[index]))
+            members = tuple(float(values[index]) for values in badness)
+            made, frames[name] = _record(
+                name, label, float(scores[index]), proof.scans[index], scale, away=float(away[index]), members=members
+            )
             golden.append(made)
         if sum(g.label == label for g in golden) < PER_LABEL:
             raise ExportError(
                 f"{folder}: too few {label} held-out scans are clear of the threshold to serve as golden inputs",
-                seen=f"{len(clear)} further than {2 * MIN_TOLERANCE:g} from {threshold:.4f}",
+                seen=f"{len(clear)} further than {2 * MIN_TOLERANCE:g} from it",
                 remedy="Train the network further, or hold out more scans",
             )
     return tuple(golden), frames
@@ -73,7 +77,9 @@ def choose_router_golden(
     return tuple(golden), frames
 
 
-def _record(name: str, label: str, score: float, scan: Scan, scale: Scale, *, away: float) -> tuple[Golden, bytes]:
+def _record(
+    name: str, label: str, score: float, scan: Scan, scale: Scale, *, away: float, members: tuple[float, ...] = ()
+) -> tuple[Golden, bytes]:
     image, no_data = _finite(read_image(scan.path), scale.no_data)
     kinds = {"uint8": "u1", "uint16": "u2", "float32": "f4"}
     little_endian = image.astype(image.dtype.newbyteorder("<"), copy=False)
@@ -89,6 +95,7 @@ def _record(name: str, label: str, score: float, scan: Scan, scale: Scale, *, aw
         z_offset_mm=scale.z_offset_mm,
         no_data=no_data,
         tolerance=min(MAX_TOLERANCE, away / 2),
+        members=members,
     )
     return golden, little_endian.tobytes()
 

@@ -1,73 +1,127 @@
-"""The steps every network takes, whatever it decides: source → FP32 ONNX → calibration → INT8 → both sets of answers."""
+"""The steps every network takes, whatever it decides: source to FP32 graph, and that graph in the precision that is to be shipped."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
+from calib.half import to_fp16
 from numpy.typing import NDArray
 
-from calib.images import CalibrationSet, choose_images
+from calib.images import CalibrationSet
+from calib.mixed import LayerSensitivity, exclude_layers, sensitivity
 from calib.prepare import Prepared
 from calib.quantise import Method, quantise
-from edge.bundle import Member
+from edge.errors import ExportError
 from edge.inspector.engines.openvino import Compiler
-from export.certificate import NetworkRecord, sha256
-from export.graph import INPUT, OUTPUT, export_onnx, require_same_as_torch, run_torch
-from export.progress import Progress
+from edge.manifest import Member
+from export.graph import INPUT, OUTPUT
+from export.kinds import rebase
 from export.source import Source
 from export.verify import run_network
 
 THREADS = 2
-TORCH_SAMPLES = 8
+SAMPLES = 8
+"""Images on which the FP32 graph must answer as its source does."""
+SOURCE_TOLERANCE = 1e-3
+"""Largest difference of a probability between the source's own runtime and the FP32 graph."""
+SENSITIVITY_IMAGES = 16
+EMBEDDING = "embedding"
+Shipped = Literal["int8", "mixed", "fp16"]
+Images = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Converted:
-    """A network in INT8, its answers [N, classes] on the proof images next to those of FP32, and the record of how it came to be."""
+class Network:
+    """One member on its way into a bundle: the source, its FP32 graph, and the graph to be shipped with how it was made."""
 
+    source: Source
     member: Member
-    onnx: bytes
-    fp32: NDArray[np.float32]
-    int8: NDArray[np.float32]
+    good: Images
+    """Good training images u8 [n, 1, H, W]: references of a siamese network, error scale of an autoencoder."""
+    full: bytes
     calibration: CalibrationSet
-    record: NetworkRecord
+    method: Method
+    source_difference: float
+    """Largest difference of a probability, source against FP32 graph."""
+    precision: Shipped = "int8"
+    shipped: bytes = b""
+    int8: bytes = field(default=b"", repr=False)
+    """The fully quantised graph, whatever is shipped."""
+    float_layers: tuple[str, ...] = ()
+    """Layers that stay float in a mixed graph."""
 
 
-def convert(
-    source: Source, member: Member, training: Prepared, proof: Prepared, *, count: int, method: Method, progress: Progress
-) -> Converted:
-    """Run the steps. Raises ExportError, DatasetError or EngineError."""
-    with progress.step("onnx") as note:
-        full = export_onnx(source)
-        note.text = f"{source.architecture}, {len(full):,} bytes"
-    with progress.step("calibrate") as note:
-        chosen = choose_images(training, count=count)
-        note.text = f"{len(chosen.images)} of {chosen.candidates} images, set {chosen.hash[:12]}"
-    with progress.step("int8") as note:
-        quantised = quantise(full, chosen.images, method=method)
-        note.text = f"{len(quantised):,} bytes"
-    with progress.step("run") as note:
-        compiler = Compiler(threads=THREADS)
-        fp32, int8 = (run_network(compiler, member, onnx, proof.images) for onnx in (full, quantised))
-        sample = slice(None, None, max(1, len(proof.images) // TORCH_SAMPLES))
-        difference = require_same_as_torch(fp32[sample], run_torch(source, proof.images[sample]))
-        note.text = f"{len(proof.images)} held-out scans, FP32 and INT8"
-    record = NetworkRecord(
-        architecture=source.architecture,
-        classes=source.classes,
-        source_sha256=source.sha256,
-        source_provenance=source.provenance,
-        fp32_sha256=sha256(full),
-        int8_sha256=sha256(quantised),
-        int8_bytes=len(quantised),
+def full_network(
+    source: Source, member: Member, chosen: CalibrationSet, proof: Prepared, *, method: Method = "max", good: Images | None = None
+) -> Network:
+    """The FP32 graph, held against its source on sample images of `proof`. Raises ExportError or EngineError."""
+    full = source.to_onnx(embedding=member.embedding is not None)
+    sample = proof.images[:: max(1, len(proof.images) // SAMPLES)]
+    difference = float(np.abs(run_network(Compiler(threads=THREADS), member, full, sample) - source.run(sample)).max())
+    if not difference <= SOURCE_TOLERANCE:
+        raise ExportError(
+            f"{member.name}: the ONNX graph answers differently from its source",
+            seen=f"probabilities differ by {difference:.5f}, allowed {SOURCE_TOLERANCE:g}",
+            remedy="Put the network into eval mode and avoid operators that depend on data",
+        )
+    return Network(
+        source=source,
+        member=member,
+        good=proof.images[:0] if good is None else good,
+        full=full,
+        calibration=chosen,
         method=method,
-        torch_difference=difference,
+        source_difference=difference,
     )
-    return Converted(member=member, onnx=quantised, fp32=fp32, int8=int8, calibration=chosen, record=record)
 
 
-def member_of(source: Source, name: str, *, folder: str) -> Member:
+def in_int8(network: Network) -> Network:
+    """Every layer that can be is quantised. Raises ExportError or DatasetError."""
+    quantised = quantise(network.full, network.calibration.images, method=network.method)
+    return replace(network, precision="int8", int8=quantised, shipped=_rebased(network, quantised), float_layers=())
+
+
+def in_mixed(network: Network, layers: Sequence[str]) -> Network:
+    """The INT8 graph with `layers` in float again; without any of its own a member stays as it is. Raises ExportError."""
+    if not layers:
+        return in_int8(network) if not network.int8 else replace(network, shipped=_rebased(network, network.int8))
+    mixed = exclude_layers(network.full, network.int8, layers)
+    return replace(network, precision="mixed", shipped=_rebased(network, mixed), float_layers=tuple(layers))
+
+
+def in_fp16(network: Network) -> Network:
+    """Weights and arithmetic in float16, input and output as before. Raises ExportError."""
+    return replace(network, precision="fp16", shipped=to_fp16(network.full), float_layers=())
+
+
+def sensitive_layers(network: Network) -> tuple[LayerSensitivity, ...]:
+    """Which layers' quantisation changes the scores, worst first, on calibration images."""
+    images = network.calibration.images
+    return sensitivity(network.full, network.int8, images[:: max(1, len(images) // SENSITIVITY_IMAGES)])
+
+
+def answers(network: Network, images: Images, *, full: bool = False) -> NDArray[np.float32]:
+    """Probabilities [N, classes] of the shipped graph, or of the FP32 one, by the engine class the box uses."""
+    return run_network(Compiler(threads=THREADS), network.member, network.full if full else network.shipped, images)
+
+
+def member_of(source: Source, name: str, *, folder: str, weight: float = 1.0, embedding: bool = False) -> Member:
     """The manifest's entry for a network named `name` in `folder` of the bundle."""
-    file = f"{folder}/{name}.onnx"
-    return Member(name=name, file=file, architecture=source.architecture, input=INPUT, output=OUTPUT, classes=source.classes)
+    return Member(
+        name=name,
+        file=f"{folder}/{name}.onnx",
+        architecture=source.architecture,
+        input=INPUT,
+        output=OUTPUT,
+        classes=source.classes,
+        kind=source.kind,
+        weight=weight,
+        embedding=EMBEDDING if embedding else None,
+    )
+
+
+def _rebased(network: Network, graph: bytes) -> bytes:
+    return graph if network.source.kind == "classifier" else rebase(graph, network.source, network.good)

@@ -7,17 +7,18 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from edge.bundle import Bundle, Manifest, file_entries, save_bundle, sign_bundle, verify_bundle
+from edge.bundle import Bundle, Manifest, file_entries, sign_bundle, verify_bundle
 from edge.errors import ExportError, KnownAnswerError
 from edge.inspector.loader import load_engines
 from export import certificate as paper
+from export.measure import Latency
 from export.network import THREADS
 from export.order import LineOrder, TypologyOrder
 from export.progress import Progress
+from export.provenance import code_sha256, tool_versions
 from export.router import ExportedRouter, export_router
 from export.typology import ExportedTypology, export_typology
 
@@ -29,6 +30,8 @@ class Exported:
     data: bytes
     bundle: Bundle
     certificate: paper.Certificate
+    latency: dict[str, tuple[Latency, ...]]
+    """Measured here, by typology (and router)."""
 
 
 def export_line(
@@ -46,7 +49,10 @@ def export_line(
     with progress.step("prove") as note:
         bundle = prove(data, key.public_key().public_bytes_raw().hex())
         note.text = f"{certificate.known_answers} golden inputs repeated from the signed bytes"
-    return Exported(data=data, bundle=bundle, certificate=certificate)
+    latency = {typology.spec.name: typology.latency for typology in typologies}
+    if router is not None:
+        latency["router"] = (router.latency,)
+    return Exported(data=data, bundle=bundle, certificate=certificate, latency=latency)
 
 
 def assemble(
@@ -63,7 +69,8 @@ def assemble(
         typologies=tuple(t.certificate for t in typologies),
         router=router.certificate if router else None,
         known_answers=golden,
-        tools=paper.tool_versions(),
+        code_sha256=code_sha256(),
+        tools=tool_versions(),
     )
     files = {paper.NAME: paper.to_json(certificate)}
     for typology in typologies:
@@ -94,14 +101,6 @@ def prove(data: bytes, public_key: str) -> Bundle:
     except KnownAnswerError as exc:
         raise ExportError("the new bundle does not repeat its own answers", seen=exc, remedy="Export it again, and report this") from exc
     return bundle
-
-
-def save(exported: Exported, path: Path) -> None:
-    """Write the bundle, atomically. Raises ExportError."""
-    try:
-        save_bundle(exported.data, path)
-    except OSError as exc:
-        raise ExportError(f"cannot write the bundle {path}", seen=exc.strerror, remedy="Choose a folder that exists and has room") from exc
 
 
 def _typologies(

@@ -9,14 +9,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from calib.images import DEFAULT_IMAGES, candidates
+from calib.images import DEFAULT_IMAGES, candidates, choose_images
 from calib.prepare import Prepared, join, prepare_scans
-from edge.bundle import RouterSpec
 from edge.errors import ExportError
-from export.certificate import RouterCertificate, RouterResult, calibration_record, sha256
+from edge.manifest import RouterSpec
+from export.certificate import RouterCertificate, RouterResult, calibration_record, network_record, sha256
 from export.golden import choose_router_golden
-from export.network import convert, member_of
+from export.measure import Latency, measure_latency
+from export.network import answers, full_network, in_int8, member_of
 from export.order import RouterOrder, TypologyOrder
+from export.parser_check import check_with_parser
 from export.progress import Progress
 from export.sets import Sets, find_sets, heightmap_of
 from export.source import Source, load_source
@@ -36,6 +38,7 @@ class ExportedRouter:
     spec: RouterSpec
     files: dict[str, bytes]
     certificate: RouterCertificate
+    latency: Latency
 
 
 def export_router(
@@ -45,7 +48,14 @@ def export_router(
     progress = progress.of("router")
     with progress.step("load") as note:
         first = typologies[0].scans
-        source = load_source(order.source, heightmap=heightmap_of(order.heightmap, first), trust_pickle=trust_pickle)
+        source = load_source(
+            order.source,
+            heightmap=heightmap_of(order.heightmap, first),
+            architecture=order.architecture,
+            classes=order.classes,
+            output=order.output,
+            trust_pickle=trust_pickle,
+        )
         orders = _scans_of(order, typologies, source)
         note.text = order.source.name
     with progress.step("scans") as note:
@@ -54,24 +64,32 @@ def export_router(
         proof = join([_prepare(name, s, source, s.held_out, MAX_PROOF) for name, s in sets.items()])
         note.text = f"{len(sets)} typologies, {len(proof.images)} held out"
     member = member_of(source, "router", folder="router")
-    count = max(DEFAULT_IMAGES, PER_CLASS * len(source.classes))
-    done = convert(source, member, training, proof, count=count, method="max", progress=progress)
+    with progress.step("int8") as note:
+        chosen = choose_images(training, count=max(DEFAULT_IMAGES, PER_CLASS * len(source.classes)))
+        network = in_int8(full_network(source, member, chosen, proof))
+        note.text = f"{source.architecture}, {len(network.shipped):,} bytes, {len(chosen.images)} images"
+    with progress.step("parser") as note:
+        parsed = check_with_parser([network])
+        note.text = parsed or "tensorrt_rtx is not installed here"
     with progress.step("prove") as note:
-        found = judge(done.fp32, done.int8, proof.labels, source.classes, order.confidence)
+        int8 = answers(network, proof.images)
+        found = judge(answers(network, proof.images, full=True), int8, proof.labels, source.classes, order.confidence)
         require_routing(found, accuracy_floor=order.accuracy_floor)
         scales = {name: s.folder.scale for name, s in sets.items()}
-        golden, frames = choose_router_golden(done.int8, proof, source.classes, order.confidence, scales)
+        golden, frames = choose_router_golden(int8, proof, source.classes, order.confidence, scales)
         note.text = f"{found.named_int8} of {found.scans} named, {found.wrong_int8} wrongly, {found.unsure_int8} unsure"
     return ExportedRouter(
         spec=RouterSpec(heightmap=source.heightmap, member=member, confidence=order.confidence, golden=golden),
-        files={member.file: done.onnx, **frames},
+        files={member.file: network.shipped, **frames},
         certificate=RouterCertificate(
-            network=done.record,
-            calibration=calibration_record(done.calibration),
+            network=network_record(network),
+            calibration=calibration_record(chosen),
             proof_sha256=sha256(proof.images.tobytes()),
             confidence=order.confidence,
             result=found,
+            parser=parsed,
         ),
+        latency=measure_latency(network, proof.images),
     )
 
 
@@ -81,9 +99,9 @@ def judge(
     """Count over answers [N, classes]: named rightly, named wrongly, unsure."""
     truth = np.array([classes.index(label) for label in labels])
     counts = []
-    for answers in (fp32, int8):
-        sure = answers.max(axis=1) >= confidence
-        right = answers.argmax(axis=1) == truth
+    for named in (fp32, int8):
+        sure = named.max(axis=1) >= confidence
+        right = named.argmax(axis=1) == truth
         counts.append((int((sure & right).sum()), int((sure & ~right).sum())))
     (named32, wrong32), (named8, wrong8) = counts
     return RouterResult(

@@ -7,6 +7,8 @@ tolerated only where it saves a good weld, and where good and bad are separable 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,8 @@ from edge.errors import ExportError
 
 CONFIDENCE = 0.95
 """Of the one-sided upper bounds."""
+Scores = NDArray[np.float64]
+Truth = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,23 +33,49 @@ class Threshold:
     overkills: int
 
 
-def choose_threshold(scores: NDArray[np.float64], is_bad: NDArray[np.bool_], *, allowed_escapes: int = 0) -> Threshold:
-    """Apply the rule above to badness scores [N]. Raises ExportError when every threshold breaks the limit or accepts nothing good."""
+def choose_threshold(scores: Scores, is_bad: Truth, *, max_escape_rate: float = 0.0) -> Threshold:
+    """Apply the rule above to badness scores [N], allowing floor(rate x bad welds) escapes.
+
+    Raises ExportError when every threshold breaks the limit or accepts nothing good.
+    """
     good, bad = np.sort(scores[~is_bad]), np.sort(scores[is_bad])
     _require(len(good) > 0 and len(bad) > 0, "a threshold needs good and bad scores", f"{len(good)} good, {len(bad)} bad")
     _require(np.isfinite(scores).all(), "a score is not finite", scores[~np.isfinite(scores)][:3])
-    few = f"{allowed_escapes} of {len(bad)}"
-    _require(0 <= allowed_escapes < len(bad), "so many escapes would allow every bad weld", few)
-    ceiling = bad[allowed_escapes]
+    allowed = math.floor(max_escape_rate * len(bad) + 1e-9)
+    few = f"{allowed} of {len(bad)}"
+    _require(0 <= allowed < len(bad), "so many escapes would allow every bad weld", few)
+    ceiling = bad[allowed]
     accepted = good[good < ceiling]
     _require(len(accepted) > 0, "no threshold keeps the escapes low and accepts a good weld", f"{few} escapes, lowest bad {ceiling:.4f}")
     low = float(accepted[-1])
-    high = float(bad[bad > low][0])
-    value = (low + high) / 2
-    _require(low < value < high, "good and bad scores lie too close for a threshold between them", f"{low:.9f} and {high:.9f}")
-    return Threshold(
-        value=value, margin=min(value - low, high - value), escapes=int((bad <= value).sum()), overkills=int((good > value).sum())
-    )
+    return threshold_at((low + float(bad[bad > low][0])) / 2, scores, is_bad)
+
+
+def threshold_at(value: float, scores: Scores, is_bad: Truth) -> Threshold:
+    """What a given threshold does. Raises ExportError when a score lies on it."""
+    margin = float(np.abs(scores - value).min())
+    near = f"nearest score {margin:.2g} from {value:.9f}"
+    _require(margin > 0, "good and bad scores lie too close for a threshold between them", near)
+    escapes, overkills = int((is_bad & (scores <= value)).sum()), int((~is_bad & (scores > value)).sum())
+    return Threshold(value=value, margin=margin, escapes=escapes, overkills=overkills)
+
+
+def cross_fit(scores: Scores, is_bad: Truth, folds: Sequence[NDArray[np.intp]], *, max_escape_rate: float) -> tuple[int, int]:
+    """(escapes, overkills) when every fold is judged with the threshold that the other folds' scores give.
+
+    The figure to believe: no score takes part in choosing the threshold it is judged by. A fold whose others give no threshold
+    counts as all rejected.
+    """
+    escapes = overkills = 0
+    for fold in folds:
+        rest = np.setdiff1d(np.arange(len(scores)), fold)
+        try:
+            value = choose_threshold(scores[rest], is_bad[rest], max_escape_rate=max_escape_rate).value
+        except ExportError:
+            value = -np.inf
+        escapes += int((is_bad[fold] & (scores[fold] <= value)).sum())
+        overkills += int((~is_bad[fold] & (scores[fold] > value)).sum())
+    return escapes, overkills
 
 
 def upper_bound(events: int, trials: int, *, confidence: float = CONFIDENCE) -> float:
@@ -55,7 +85,7 @@ def upper_bound(events: int, trials: int, *, confidence: float = CONFIDENCE) -> 
     return float(betaincinv(events + 1, trials - events, confidence))
 
 
-def auroc(scores: NDArray[np.float64], is_bad: NDArray[np.bool_]) -> float:
+def auroc(scores: Scores, is_bad: Truth) -> float:
     """Probability that a bad weld scores above a good one, ties counted half."""
     good, bad = np.sort(scores[~is_bad]), scores[is_bad]
     below, upto = np.searchsorted(good, bad, side="left"), np.searchsorted(good, bad, side="right")

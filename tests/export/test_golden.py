@@ -8,6 +8,7 @@ from calib.prepare import Prepared, prepare_scans
 from edge.errors import ExportError
 from edge.inspector.heightmap.cpu import Preparer
 from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow
+from edge.manifest import Golden
 from export.golden import choose_golden, choose_router_golden
 from scans.folder import Scale, Scan
 
@@ -26,37 +27,44 @@ def proof(folder: Path, labels: list[str], *, dtype: type = np.uint8, scale: Sca
     return Prepared(images=found.images, labels=tuple(labels), scans=found.scans, refused={})
 
 
+def chosen(scores: list[float], found: Prepared, scale: Scale | None = None) -> tuple[tuple[Golden, ...], dict[str, bytes]]:
+    """Chosen with a threshold of 0.5 and a single member."""
+    values = np.array(scores)
+    away = np.where([label == "bad" for label in found.labels], values - 0.5, 0.5 - values)
+    return choose_golden(values, [values], away, found, scale or Scale(), folder="T3")
+
+
 def test_two_of_each_label_from_the_middle_of_their_scores(tmp_path: Path) -> None:
-    scores = np.array([0.01, 0.1, 0.2, 0.3, 0.45, 0.55, 0.7, 0.8, 0.9, 0.99])
-    golden, frames = choose_golden(scores, proof(tmp_path, ["good"] * 5 + ["bad"] * 5), 0.5, Scale(), folder="T3")
+    scores = [0.01, 0.1, 0.2, 0.3, 0.45, 0.55, 0.7, 0.8, 0.9, 0.99]
+    golden, frames = chosen(scores, proof(tmp_path, ["good"] * 5 + ["bad"] * 5))
     assert [(g.label, g.score) for g in golden] == [("good", 0.1), ("good", 0.3), ("bad", 0.7), ("bad", 0.9)]
     assert [g.file for g in golden] == list(frames)
     assert all(g.tolerance == 0.02 for g in golden)
 
 
 def test_near_the_threshold_the_tolerance_shrinks_so_that_the_side_stays_certain(tmp_path: Path) -> None:
-    golden, _ = choose_golden(np.array([0.47, 0.1, 0.52, 0.9]), proof(tmp_path, ["good"] * 2 + ["bad"] * 2), 0.5, Scale(), folder="T3")
+    golden, _ = chosen([0.47, 0.1, 0.52, 0.9], proof(tmp_path, ["good"] * 2 + ["bad"] * 2))
     assert {round(g.score, 2): round(g.tolerance, 3) for g in golden} == {0.1: 0.02, 0.47: 0.015, 0.52: 0.01, 0.9: 0.02}
 
 
 @pytest.mark.parametrize("scores", [[0.1, 0.495, 0.8, 0.9], [0.1, 0.2, 0.505, 0.9], [0.1, 0.7, 0.8, 0.9]])
 def test_too_few_clear_frames_are_refused(tmp_path: Path, scores: list[float]) -> None:
     with pytest.raises(ExportError, match=r"too few (good|bad) held-out scans are clear"):
-        choose_golden(np.array(scores), proof(tmp_path, ["good"] * 2 + ["bad"] * 2), 0.5, Scale(), folder="T3")
+        chosen(scores, proof(tmp_path, ["good"] * 2 + ["bad"] * 2))
 
 
 def test_the_same_frame_twice_counts_once(tmp_path: Path) -> None:
     same = proof(tmp_path, ["good"] * 2 + ["bad"] * 2)
     same.images[1] = same.images[0]
     with pytest.raises(ExportError, match="too few good"):
-        choose_golden(np.array([0.1, 0.1, 0.8, 0.9]), same, 0.5, Scale(), folder="T3")
+        chosen([0.1, 0.1, 0.8, 0.9], same)
 
 
 @pytest.mark.parametrize(("dtype", "code"), [(np.uint8, "u1"), (np.uint16, "u2"), (np.float32, "f4")])
 def test_a_payload_prepared_again_is_the_image_that_was_scored(tmp_path: Path, dtype: type, code: str) -> None:
     scale = Scale(pitch_mm=(0.2, 0.3), z_scale_mm=0.02, z_offset_mm=0.1, no_data=float("nan") if dtype is np.float32 else 0.0)
     found = proof(tmp_path, ["good"] * 2 + ["bad"] * 2, dtype=dtype, scale=scale)
-    golden, frames = choose_golden(np.array([0.1, 0.2, 0.8, 0.9]), found, 0.5, scale, folder="T3")
+    golden, frames = chosen([0.1, 0.2, 0.8, 0.9], found, scale)
     out = np.empty((16, 16), np.uint8)
     for made, wanted in zip(golden, found.images, strict=True):
         assert (made.dtype, made.shape, made.pitch_mm) == (code, (16, 16), (0.2, 0.3))
@@ -78,7 +86,7 @@ def test_missing_points_marked_nan_become_a_number_json_can_hold(tmp_path: Path)
     scale = Scale(no_data=float("nan"))
     prepared = prepare_scans(scans, SPEC, scale)
     found = Prepared(images=prepared.images, labels=("good", "good", "bad", "bad"), scans=prepared.scans, refused={})
-    golden, frames = choose_golden(np.array([0.1, 0.2, 0.8, 0.9]), found, 0.5, scale, folder="T3")
+    golden, frames = chosen([0.1, 0.2, 0.8, 0.9], found, scale)
     out = np.empty((16, 16), np.uint8)
     raw = np.frombuffer(frames[golden[0].file], "<f4").reshape(16, 16)
     Preparer(SPEC).prepare(raw, kind="range", no_data=golden[0].no_data, out=out)

@@ -15,6 +15,20 @@ scans = "/data/T3"
 """
 
 
+COMMITTEE = (
+    MINIMAL.replace('source = "nets/T3.safetensors"\n', 'combine = "vote"\n')
+    + """
+[[typology.member]]
+source = "nets/a.pth"
+architecture = "resnet34"
+classes = ["good", "bad"]
+[[typology.member]]
+source = "nets/b.onnx"
+weight = 2.0
+"""
+)
+
+
 def written(folder: Path, text: str) -> Path:
     path = folder / "line.toml"
     path.write_text(text)
@@ -30,6 +44,17 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
     assert order.router.root == tmp_path / "scans"
 
 
+def test_members_of_a_committee_have_their_own_keys(tmp_path: Path) -> None:
+    typology = load_order(written(tmp_path, COMMITTEE)).typology[0]
+    assert [m.source for m in typology.members] == [tmp_path / "nets/a.pth", tmp_path / "nets/b.onnx"]
+    assert (typology.combine, typology.members[0].classes, typology.members[1].weight) == ("vote", ("good", "bad"), 2.0)
+
+
+def test_one_network_needs_no_member_table(tmp_path: Path) -> None:
+    (only,) = load_order(written(tmp_path, MINIMAL + 'architecture = "lenet"\n')).typology[0].members
+    assert (only.source, only.architecture) == (tmp_path / "nets/T3.safetensors", "lenet")
+
+
 BROKEN = {
     "unknown key": (MINIMAL + "tresholds = 1\n", "tresholds"),
     "wrong type": (MINIMAL.replace('"/data/T3"', "3"), r"typology\[0\].scans"),
@@ -39,9 +64,15 @@ BROKEN = {
     "a name that no file may have": (MINIMAL.replace('"T3"', '"T/3"'), "typology.name"),
     "all held out": (MINIMAL + "held_out = 1.0\n", "held_out"),
     "too few calibration images": (MINIMAL + "calibration_images = 8\n", "at least 16"),
-    "negative escapes": (MINIMAL + "allowed_escapes = -1\n", "allowed_escapes"),
+    "negative escapes": (MINIMAL + "max_escape_rate = 0.7\n", "max_escape_rate"),
     "negative added escapes": (MINIMAL + "added_escapes = -1\n", "added_escapes"),
     "a floor below chance": (MINIMAL + "auroc_floor = 0.4\n", "auroc_floor"),
+    "a bound above one": (MINIMAL + "escape_bound = 1.5\n", "escape_bound"),
+    "an unknown precision": (MINIMAL + 'precision = "int4"\n', "precision"),
+    "a source and members": (MINIMAL + '[[typology.member]]\nsource = "x.onnx"\n', "either source or"),
+    "neither source nor members": (MINIMAL.replace('source = "nets/T3.safetensors"\n', ""), "either source or"),
+    "a member without weight": (COMMITTEE.replace("weight = 2.0", "weight = 0.0"), "member.weight"),
+    "an autoencoder's border below the median": (COMMITTEE + "quantile = 0.2\n", "member.quantile"),
     "an unknown method": (MINIMAL + 'method = "guess"\n', "method"),
     "a router that is never unsure": (MINIMAL + '[router]\nsource = "r"\nconfidence = 0.3\n', "router.confidence"),
     "no TOML": ("name = ", "not valid TOML"),
