@@ -1,6 +1,6 @@
 # Everything works on a fresh machine with Linux and Python 3.10 to 3.13: the first target installs into .venv by itself.
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench real-data checkpoints lock clean
+.PHONY: help demo test test-all check bench real-data checkpoints lock clean
 PYTHON ?=
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
@@ -10,13 +10,16 @@ WELDS ?= 360
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-$(INSTALLED): requirements/all.txt requirements/uv.txt bootstrap.sh pyproject.toml
+$(INSTALLED): $(wildcard requirements/*.txt) bootstrap.sh pyproject.toml
 	@PYTHON="$(PYTHON)" ./bootstrap.sh
 
 demo: $(INSTALLED) ## nine typologies end to end; SCANS=folder runs your own scans
 	@.venv/bin/cordon sim demo --welds $(WELDS) $(if $(SCANS),--scans "$(SCANS)")
 
-test: $(INSTALLED) ## all tests
+test: $(INSTALLED) ## all tests that fit into minutes
+	@$(PY) -m pytest -m "not nightly"
+
+test-all: $(INSTALLED) ## all tests, with every network family at its real size (long)
 	@$(PY) -m pytest
 
 check: $(INSTALLED) ## ruff, mypy, import rules, quick tests
@@ -24,7 +27,7 @@ check: $(INSTALLED) ## ruff, mypy, import rules, quick tests
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
-	@$(PY) -m pytest -m "not slow"
+	@$(PY) -m pytest -m "not slow and not nightly"
 
 bench: $(INSTALLED) ## latency, memory and start-up side by side; ends with one line of JSON
 	@.venv/bin/cordon bench
@@ -37,8 +40,9 @@ checkpoints: $(INSTALLED) ## train the demo's networks again from seeds (long)
 	@.venv/bin/cordon sim welds build/welds --typology all --good 450 --bad 450 --seed 1
 	@$(PY) -m train.checkpoints --data build/welds --out checkpoints
 
-lock: $(INSTALLED) ## resolve the requirement files again
-	@for name in uv box all; do .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+lock: ## resolve the requirement files again
+	@test -x .venv/bin/uv || PYTHON="$(PYTHON)" ./bootstrap.sh
+	@for name in uv box all bindings-10.3 bindings-10.16 bindings-11.4; do .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: ## remove what was built, keep .venv
