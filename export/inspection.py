@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,51 +12,127 @@ from torch import Tensor, nn
 from edge.bundle import Kind
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
+from nets.siamese import DIFFERENT
+
+REFERENCES, SIDES = "references", "reference_sides"
+"""Constant of a siamese source, embeddings f32 [K, F]; and the weights in the graph that hold what the head makes of them."""
+SCALE = "error_scale"
+"""Constant of an autoencoder source and name of the weight in the graph: the error f32 [1] whose badness is 0.5."""
+_LEAST = 1e-6
+"""Part of the pixels that counts as drawn wholly wrong, so that a heightmap without any data is bad and not a division by zero."""
 
 
 def inspection_of(
     model: nn.Module, spec: HeightmapSpec, kind: Kind, constants: Mapping[str, Tensor], *, embedding: bool = False
 ) -> nn.Module:
-    """`model` (f32 [N, C, H, W] normalised → its own answer) as u8 [N, 1, H, W] → scores f32 [N, classes] in eval mode.
+    """`model` as u8 [N, 1, H, W] → scores f32 [N, classes] in eval mode; a siamese's or autoencoder's classes are bad and good.
 
-    With `embedding` it gives a pair: scores, and the features f32 [N, F] that the last decision is made on.
+    A classifier is f32 [N, C, H, W] normalised → logits [N, classes]. A siamese network needs the constant `references`, and its
+    badness is the mean probability of being different from them; an autoencoder needs `error_scale`, and its badness is
+    error / (error + scale). With `embedding` the module gives a pair: scores, and the features f32 [N, F] that the last decision is
+    made on (an autoencoder's: the averages of its code).
     Raises ExportError for a kind without its constants, or a one-channel network with three different means.
     """
-    if kind != "classifier":
-        raise ExportError("this kind of network is not known", seen=(kind, sorted(constants)), remedy="Export a classifier")
-    return _Classifier(model, spec, embedding=embedding).eval()
+    inspection: nn.Module
+    match kind:
+        case "classifier":
+            inspection = _Classifier(model, spec, embedding=embedding)
+        case "siamese":
+            inspection = _Siamese(model, spec, _constant(constants, REFERENCES, kind), embedding=embedding)
+        case "autoencoder":
+            inspection = _Autoencoder(model, spec, _constant(constants, SCALE, kind), embedding=embedding)
+    return inspection.eval()
 
 
-class _Normalised(nn.Module):
-    """What all kinds share: the body, and (gray / 255 - mean) / std in as many channels as the body takes."""
+class Normalisation(nn.Module):
+    """(gray / 255 - mean) / std in as many channels as `body` takes: u8 [N, 1, H, W] → f32 [N, C, H, W]."""
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, body: nn.Module, spec: HeightmapSpec, *, embedding: bool) -> None:
+    def __init__(self, body: nn.Module, spec: HeightmapSpec) -> None:
         super().__init__()
         channels = _input_channels(body)
         mean, std = (torch.tensor(_of_channels(values, channels)) for values in (spec.mean, spec.std))
-        self.body = body
-        self.embedding = embedding
-        # (x / 255 - mean) / std as one multiplication and one addition, whose broadcasting also makes the channels.
+        # One multiplication and one addition, whose broadcasting also makes the channels.
         self.register_buffer("scale", (1.0 / (255.0 * std)).reshape(1, channels, 1, 1))
         self.register_buffer("shift", (-mean / std).reshape(1, channels, 1, 1))
 
-    def normalise(self, heightmap: Tensor) -> Tensor:
-        """u8 [N, 1, H, W] → f32 [N, C, H, W]."""
+    def forward(self, heightmap: Tensor) -> Tensor:
+        """Normalise."""
         return heightmap.float() * self.scale + self.shift
 
 
-class _Classifier(_Normalised):
+class _Classifier(nn.Module):
     """Logits become probabilities."""
 
+    def __init__(self, body: nn.Module, spec: HeightmapSpec, *, embedding: bool) -> None:
+        super().__init__()
+        self.body, self.normalise, self.embedding = body, Normalisation(body, spec), embedding
+
     def forward(self, heightmap: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        image = self.normalise(heightmap)
         if not self.embedding:
-            return torch.softmax(self.body(self.normalise(heightmap)), dim=1)
+            return torch.softmax(self.body(image), dim=1)
         with _penultimate(self.body) as seen:
-            logits = self.body(self.normalise(heightmap))
+            logits = self.body(image)
         return torch.softmax(logits, dim=1), _features(seen)
+
+
+class _Siamese(nn.Module):
+    """The mean probability of being different from the references becomes the badness."""
+
+    reference_sides: Tensor
+
+    def __init__(self, body: Any, spec: HeightmapSpec, references: Tensor, *, embedding: bool) -> None:
+        super().__init__()
+        self.body, self.normalise, self.embedding = body, Normalisation(body, spec), embedding
+        with torch.no_grad():
+            self.register_buffer(SIDES, body.right(references.float())[None])
+
+    def forward(self, heightmap: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        features = self.body.embed(self.normalise(heightmap))
+        logits = self.body.decide(self.body.left(features).unsqueeze(1) + self.reference_sides)
+        different = torch.softmax(logits, dim=2)[:, :, DIFFERENT]
+        scores = bad_and_good(different.mean(dim=1, keepdim=True))
+        return (scores, features) if self.embedding else scores
+
+
+class _Autoencoder(nn.Module):
+    """What it cannot draw becomes the badness."""
+
+    error_scale: Tensor
+
+    def __init__(self, body: Any, spec: HeightmapSpec, scale: Tensor, *, embedding: bool) -> None:
+        super().__init__()
+        self.body, self.normalise, self.embedding = body, Normalisation(body, spec), embedding
+        self.register_buffer(SCALE, scale.float().reshape(1))
+
+    def forward(self, heightmap: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        code = self.body.encode(self.normalise(heightmap))
+        error = reconstruction_error(heightmap, self.body.decode(code))
+        scores = bad_and_good(error / (error + self.error_scale))
+        return (scores, code.mean(dim=(2, 3))) if self.embedding else scores
+
+
+def reconstruction_error(heightmap: Tensor, drawn: Tensor) -> Tensor:
+    """Mean squared difference over the pixels with data: u8 and f32 (gray / 255), both [N, 1, H, W] → f32 [N, 1] in (gray / 255)²."""
+    gray = heightmap.float()
+    valid = torch.sign(gray)
+    difference = (drawn - gray / 255.0) * valid
+    squares, part = ((value.mean(dim=(2, 3))) for value in (difference * difference, valid))
+    return (squares + _LEAST) / (part + _LEAST)
+
+
+def bad_and_good(badness: Tensor) -> Tensor:
+    """f32 [N, 1] → scores f32 [N, 2] in the order bad, good."""
+    return torch.cat((badness, 1.0 - badness), dim=1)
+
+
+def _constant(constants: Mapping[str, Tensor], name: str, kind: Kind) -> Tensor:
+    if name not in constants:
+        raise ExportError(f"the {kind} has no {name} yet", seen=sorted(constants), remedy="Give it good scans with prepare_kind")
+    return constants[name]
 
 
 @contextmanager
