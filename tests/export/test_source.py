@@ -5,7 +5,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from export_workshop import SPEC, write_scans
+from source_kit import SPEC
 
 from edge.errors import ExportError
 from export.graph import run_torch
@@ -32,14 +32,14 @@ def test_a_pickle_is_refused_before_a_byte_of_it_is_executed(tmp_path: Path) -> 
     assert not proof.exists()
 
 
-def test_a_learner_without_a_heightmap_spec_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="does not say how its heightmaps are made"):
+def test_a_missing_learner_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"cannot read .*learner.pkl \(seen: No such file"):
         load_source(tmp_path / "learner.pkl", trust_pickle=True)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"no trained network \(seen: weights.pt\)"):
-        load_source(tmp_path / "weights.pt", trust_pickle=True)
+    with pytest.raises(ExportError, match=r"no trained network \(seen: weights.h5\)"):
+        load_source(tmp_path / "weights.h5", trust_pickle=True)
 
 
 def test_a_checkpoint_keeps_its_meaning_and_provenance(tmp_path: Path) -> None:
@@ -69,6 +69,8 @@ def test_the_hash_of_a_module_follows_its_weights() -> None:
 
 @pytest.mark.slow
 def test_a_trusted_learner_answers_as_the_network_it_was_made_of(tmp_path: Path) -> None:
+    from export_workshop import write_scans  # noqa: PLC0415
+
     from train.options import TrainingOptions  # noqa: PLC0415 - fastai takes seconds
     from train.typology import train_typology  # noqa: PLC0415
 
