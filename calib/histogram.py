@@ -90,15 +90,16 @@ class Histogram:
 
 
 def _divergence(counts: NDArray[np.float64], end: int) -> float:
-    """Of the values clipped to the first `end` bins from the same values in 128 levels of equal width; infinite when undefined."""
+    """Of the values clipped to the first `end` bins from the same values in 128 levels of equal width.
+
+    The last bin may hold nothing but what was clipped into it; half a value stands there for none, so that the logarithm exists.
+    """
     clipped = counts[:end].copy()
     clipped[-1] += counts[end:].sum()
     level = np.arange(end) * _LEVELS // end
     present = counts[:end] > 0
     mass, places = np.bincount(level, counts[:end], _LEVELS), np.bincount(level, present, _LEVELS)
-    rounded = np.where(present, (mass / np.maximum(places, 1.0))[level], 0.0)
+    rounded = np.where(present, (mass / np.maximum(places, 1.0))[level], 0.5)
     shown = clipped > 0
-    if not rounded.any() or (rounded[shown] <= 0).any():
-        return float("inf")
-    p, q = clipped[shown] / clipped.sum(), rounded[shown] / rounded.sum()
+    p, q = clipped[shown] / clipped.sum(), rounded[shown] / rounded[shown].sum()
     return float((p * np.log(p / q)).sum())

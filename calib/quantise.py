@@ -23,11 +23,11 @@ from calib.histogram import METHODS, Method
 from calib.mixed import without_layers
 from calib.qdq import check_qdq
 from calib.quiet import silence
-from calib.ranges import with_ranges
+from calib.ranges import measure, with_ranges
 from calib.run import Progress
 from edge.errors import DatasetError, ExportError
 
-__all__ = ["METHODS", "Method", "quantise", "read_model", "require_rules"]
+__all__ = ["METHODS", "Method", "quantise", "quantise_each", "read_model", "require_rules"]
 
 
 def quantise(
@@ -45,15 +45,32 @@ def quantise(
     The same arguments give the same bytes. Raises ExportError when the network cannot be quantised by the Q/DQ rules or holds a value
     that is not finite, DatasetError when the images are not the network's.
     """
+    return quantise_each(network, images, methods=[method], exclude=exclude, progress=progress, verbose=verbose)[method]
+
+
+def quantise_each(
+    network: bytes,
+    images: NDArray[np.uint8],
+    *,
+    methods: Sequence[Method] = METHODS,
+    exclude: Sequence[str] = (),
+    progress: Progress | None = None,
+    verbose: bool = False,
+) -> dict[Method, bytes]:
+    """As `quantise`, for several methods in one pass over the images."""
     model = tidy(read_model(network))
     name = _check_images(model, images)
     _require_finite(model)
     placed = _place(model, {name: images[:1]}, verbose=verbose)
-    quantised = fold_weights(with_ranges(placed, images, method, progress))
-    if exclude:
-        quantised = without_layers(model, quantised, exclude)
-    require_rules(quantised)
-    return to_bytes(quantised)
+    seen = measure(placed, images, progress)
+    found: dict[Method, bytes] = {}
+    for method in methods:
+        quantised = fold_weights(with_ranges(placed, seen, method))
+        if exclude:
+            quantised = without_layers(model, quantised, exclude)
+        require_rules(quantised)
+        found[method] = to_bytes(quantised)
+    return found
 
 
 def require_rules(quantised: onnx.ModelProto) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ from edge.errors import ExportError
 LEVELS = 127.0
 """Range = LEVELS x scale, as TensorRT computes it."""
 PERCENTILES = (50.0, 99.0, 99.9, 99.99)
+_ROUNDED = 1.0 + 1e-6
+"""A range is 127 x a float32, which may lie a rounding below the value it was taken from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +66,23 @@ def observe(quantised: bytes, images: NDArray[np.uint8], progress: Progress | No
 
     Weights stay rounded to INT8. In graph order. Raises ExportError when an activation is not finite.
     """
-    model = onnx.load_model_from_string(quantised)
-    graph = read_graph(model)
-    quantisers = graph.quantisers()
-    seen = collect(float_twin(model), [q.input[0] for q in quantisers], images, progress)
+    (found,) = observe_each([quantised], images, progress)
+    return found
+
+
+def observe_each(
+    quantised: Sequence[bytes], images: NDArray[np.uint8], progress: Progress | None = None
+) -> tuple[tuple[TensorRange, ...], ...]:
+    """As `observe`, for graphs that differ in nothing but their activation ranges, in a single pass over the images."""
+    models = [onnx.load_model_from_string(data) for data in quantised]
+    names = [q.input[0] for q in read_graph(models[0]).quantisers()]
+    seen = collect(float_twin(models[0]), names, images, progress)
+    return tuple(_compared(read_graph(model), seen) for model in models)
+
+
+def _compared(graph: Graph, seen: dict[str, Histogram]) -> tuple[TensorRange, ...]:
     found = []
-    for quantiser in quantisers:
+    for quantiser in graph.quantisers():
         histogram, amax = seen[quantiser.input[0]], _amax(graph, quantiser)
         found.append(
             TensorRange(
@@ -78,7 +91,7 @@ def observe(quantised: bytes, images: NDArray[np.uint8], progress: Progress | No
                 amax=amax,
                 largest=histogram.largest,
                 percentiles={p: histogram.percentile(p) for p in PERCENTILES},
-                clipped=histogram.share_above(amax),
+                clipped=histogram.share_above(amax * _ROUNDED),
                 histogram=histogram.counts,
                 top=histogram.top,
             )
@@ -86,19 +99,22 @@ def observe(quantised: bytes, images: NDArray[np.uint8], progress: Progress | No
     return tuple(found)
 
 
-def with_ranges(placed: onnx.ModelProto, images: NDArray[np.uint8], method: Method, progress: Progress | None = None) -> onnx.ModelProto:
-    """A copy whose activation scales are those the method takes from `images`; `placed` says where Q/DQ stands.
+def measure(placed: onnx.ModelProto, images: NDArray[np.uint8], progress: Progress | None = None) -> dict[str, Histogram]:
+    """The values of all activations that `placed` quantises, computed in float. Raises ExportError for values that are not finite."""
+    return collect(float_twin(placed), [q.input[0] for q in read_graph(placed).quantisers()], images, progress)
+
+
+def with_ranges(placed: onnx.ModelProto, seen: Mapping[str, Histogram], method: Method) -> onnx.ModelProto:
+    """A copy whose activation scales are those the method takes from what was seen; `placed` says where Q/DQ stands.
 
     All quantised inputs and the output of one Concat share the widest range among them, so that TensorRT need not requantise.
     """
     copy = copy_of(placed)
     graph = read_graph(copy)
-    quantisers = graph.quantisers()
-    seen = collect(float_twin(copy), [q.input[0] for q in quantisers], images, progress)
     amax = {name: histogram.amax(method) for name, histogram in seen.items()}
     for group in _joined(graph):
         amax.update(dict.fromkeys(group, max(amax[name] for name in group)))
-    for quantiser in quantisers:
+    for quantiser in graph.quantisers():
         name = f"{quantiser.input[0]}_range"
         for node in (quantiser, *graph.users.get(quantiser.output[0], [])):
             node.input[1] = name
