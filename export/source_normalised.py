@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from calib.fold import to_bytes
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from export.graph_checks import require_finite_weights, require_supported
+from export.graph_checks import require_supported
 from export.graph_rewrite import ending_of, inspection_graph, probabilities, static_batch_of_one
 from export.source_base import Output, Source
 
@@ -44,11 +44,10 @@ class NormalisedSource(Source):
 
     @cached_property
     def static(self) -> onnx.ModelProto:
-        """The checked graph at batch one. Raises ExportError naming operator, weight or class count that does not fit."""
+        """The checked graph at batch one. Raises ExportError naming the operator that does not fit."""
         size = (self.heightmap.height, self.heightmap.width)
         model = static_batch_of_one(self.graph.model, self.graph.channels, size, max(1, self.graph.batch))
         require_supported(model, self.architecture)
-        require_finite_weights(model, self.architecture)
         return model
 
     def to_onnx(self, *, embedding: bool = False) -> bytes:

@@ -61,7 +61,6 @@ class ReadyOnnxSource(OnnxSource):
         for value in [value for value in model.graph.output if value.name == EMBEDDING and not embedding]:
             model.graph.output.remove(value)
         require_supported(model, self.architecture)
-        require_finite_weights(model, self.architecture)
         scores = self.run(np.zeros((1, 1, self.heightmap.height, self.heightmap.width), np.uint8))
         if scores.shape != (1, len(self.classes)) or not np.isfinite(scores).all():
             raise ExportError(
@@ -94,6 +93,7 @@ def from_onnx(
         )
     batch, channels = require_input(shape, spec, str(path)) if not ready else (_require_ready(shape, model, spec, path), 1)
     require_standard_domains(model, str(path))
+    require_finite_weights(model, str(path))
     outputs = [value.name for value in model.graph.output]
     if not ready and len(outputs) != 1:
         raise ExportError(f"{path} has more than one output", seen=outputs, remedy="Export it with its class scores only")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ _NESTED = ("model", "state_dict", "model_state_dict")
 """Keys below which fastai's `learn.save`, PyTorch Lightning and many training loops put the weights."""
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and wrappers put before every name."""
+
+
+_GLOBAL = re.compile(r"GLOBAL (\S+) was not an allowed")
 
 
 class _Items:
@@ -54,16 +57,16 @@ def read_weights_only(data: bytes, what: str) -> Any:
     try:
         with torch.serialization.safe_globals([(_Items, "fastcore.foundation.L")]):
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as exc:
-        found = str(exc)
-        if "GLOBAL" in found or "Unsupported" in found or "TorchScript" in found:
+    except Exception as exc:  # garbage makes the reader raise anything
+        code = _GLOBAL.search(str(exc))
+        if code is not None:
             raise ExportError(
                 f"{what} holds more than weights, and loading it would execute code from the file",
-                seen=brief(ValueError(found.rpartition("WeightsUnpickler error: ")[2]), 160),
+                seen=code.group(1),
                 remedy="Save it as torch.save(model.state_dict(), FILE), or give the Learner as .pkl with --trust-pickle",
             ) from exc
-        raise _unreadable(what, exc) from exc
-    except Exception as exc:  # garbage makes the reader raise anything
+        if "TorchScript" in str(exc):
+            raise ExportError(f"{what} is TorchScript", seen="a TorchScript archive", remedy="Export the network as ONNX or .pt2") from exc
         raise _unreadable(what, exc) from exc
 
 
