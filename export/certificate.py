@@ -64,6 +64,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     overkill_bound: float
     added_escapes: int
     added_overkill: float
+    mean_difference: float
     auroc_floor: float
 
 

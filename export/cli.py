@@ -82,6 +82,7 @@ _SHARED = (
     "escape_bound",
     "overkill_bound",
     "added_overkill",
+    "mean_difference",
     "auroc_floor",
     "mixed_sizes",
     "embeddings",
@@ -124,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     one("--escape-bound", type=float, metavar="RATE", help="largest upper confidence bound of the escape rate")
     one("--overkill-bound", type=float, metavar="RATE", help="the same for overkills")
     one("--added-overkill", type=float, metavar="PART", help="of the good welds that may be rejected beyond FP32 (default 0.05)")
+    one("--mean-difference", type=float, metavar="SCORE", help="largest mean difference from FP32's scores (default 0.05)")
     one("--auroc-floor", type=float, metavar="AREA", help="(default 0.8)")
     one("--embeddings", action="store_true", default=None, help="keep feature vectors for `cordon bundle similar`")
     return parser

@@ -96,6 +96,8 @@ class TypologyOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Escapes that the shipped network may have where FP32 has none, at the shipped threshold."""
     added_overkill: float = 0.05
     """Part of the good held-out welds that it may reject more than FP32 does, each at its own threshold."""
+    mean_difference: float = 0.05
+    """Largest mean difference of the shipped score from FP32's: what moves further answers otherwise, even if it still separates."""
     auroc_floor: float = 0.8
     """Smallest area under the shipped network's ROC curve."""
     embeddings: bool = False
@@ -109,7 +111,7 @@ class TypologyOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         _require(enough, "typology.calibration_images", self.calibration_images, f"Use at least {MIN_IMAGES}")
         _require(0.0 <= self.max_escape_rate < 0.5, "typology.max_escape_rate", self.max_escape_rate, "Choose from 0 to below 0.5")
         _require(self.added_escapes >= 0, "typology.added_escapes", self.added_escapes, "Use 0 or more")
-        for key in ("escape_bound", "overkill_bound", "added_overkill"):
+        for key in ("escape_bound", "overkill_bound", "added_overkill", "mean_difference"):
             value = getattr(self, key)
             _require(0.0 <= value <= 1.0, f"typology.{key}", value, "Choose from 0 to 1")
         _require(0.5 <= self.auroc_floor <= 1.0, "typology.auroc_floor", self.auroc_floor, "Choose from 0.5 to 1")

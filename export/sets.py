@@ -22,6 +22,8 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     training_scans: int
     held_out_scans: int
     kept_aside: int
+    as_trained: bool
+    """The source itself says that it was trained with this split; otherwise that rests on whoever ordered the export."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ def find_sets(order: TypologyOrder, provenance: dict[str, str]) -> Sets:
         training_scans=len(training),
         held_out_scans=len(proof),
         kept_aside=len(folder.scans) - len(scans),
+        as_trained=(held_out, seed) == (_number(provenance, "held_out", -1.0), _number(provenance, "seed", -1.0)),
     )
     return Sets(folder=folder, training=training, held_out=proof, split=split)
 

@@ -151,6 +151,9 @@ def objections(found: Comparison, order: TypologyOrder) -> list[str]:
     if found.added_overkill > order.added_overkill + 1e-12:
         more = f"{found.shipped.own.overkills} of {found.good} good welds, FP32 {found.fp32.own.overkills}"
         seen.append(f"adds {found.added_overkill:.1%} overkill over FP32 ({more}), allowed {order.added_overkill:.1%}")
+    if not found.difference_mean <= order.mean_difference:
+        mean = f"mean difference {found.difference_mean:.4f}, largest {found.difference_max:.4f}"
+        seen.append(f"answers otherwise than FP32: {mean}, allowed {order.mean_difference:g}")
     if at.escape_rate_bound > order.escape_bound:
         seen.append(f"proves an escape rate below {at.escape_rate_bound:.2%} only, wanted {order.escape_bound:.2%}")
     if at.overkill_rate_bound > order.overkill_bound:

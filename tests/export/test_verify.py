@@ -63,6 +63,11 @@ def test_int8_that_adds_escapes_is_objected_to_even_when_it_removes_as_many() ->
     assert not any("over FP32 at" in o for o in objections(found, allowing(max_escape_rate=0.49, added_escapes=1)))
 
 
+def test_scores_that_moved_are_objected_to_even_where_they_still_separate() -> None:
+    found = comparison([0.1, 0.2, 0.9, 0.8], [0.4, 0.4, 0.6, 0.6], [False, False, True, True])
+    assert objections(found, ORDER) == ["answers otherwise than FP32: mean difference 0.2500, largest 0.3000, allowed 0.05"]
+
+
 def test_more_escapes_than_allowed_are_objected_to() -> None:
     found = comparison([0.1, 0.4, 0.9], [0.1, 0.4, 0.9], [False, True, True])
     assert objections(found, ORDER) == ["lets 1 of 2 bad welds escape, allowed 0"]
