@@ -17,10 +17,10 @@ demo: $(INSTALLED) ## nine typologies end to end; SCANS=folder runs your own sca
 	@.venv/bin/cordon sim demo --welds $(WELDS) $(if $(SCANS),--scans "$(SCANS)")
 
 test: $(INSTALLED) ## all tests that fit into minutes
-	@$(PY) -m pytest -m "not nightly"
+	@$(PY) -m pytest
 
 test-all: $(INSTALLED) ## all tests, with every network family at its real size (long)
-	@$(PY) -m pytest
+	@$(PY) -m pytest -m "nightly or not nightly"
 
 check: $(INSTALLED) ## ruff, mypy, import rules, quick tests
 	@.venv/bin/ruff check .

@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -133,6 +133,8 @@ class _Build:
         return bytes(memory), network.num_layers, notes
 
     def _refusal(self) -> EngineError:
+        if self.cancel.cause is not None:
+            raise self.cancel.cause
         if self.cancel.asked:
             return EngineError(f"{self.what}: the build was stopped", remedy="Run it again; what was finished before is kept")
         said = self.backend.log.tail()
@@ -153,12 +155,13 @@ def _interruptible(work: Callable[[], _T], cancel: Cancel) -> _T:
     thread = threading.Thread(target=body, name="engine-build")
     thread.start()
     interrupted = False
-    while thread.is_alive():
+    while not done.done():
         try:
-            thread.join()
+            wait([done])
         except KeyboardInterrupt:
             interrupted = True
             cancel.set()
+    thread.join()
     if interrupted:
         raise KeyboardInterrupt
     return done.result()

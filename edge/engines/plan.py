@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
@@ -23,7 +22,6 @@ from edge.inspector.heightmap.spec import HeightmapSpec
 
 ROUTER = "router"
 TIMINGS = "timing"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 
 _Network: TypeAlias = tuple[str, str | None, HeightmapSpec, Member]
 """File name's first word, typology, heightmap, member."""
@@ -57,7 +55,7 @@ class Reporter(Progress, Protocol):
 
 
 def jobs(bundle: Bundle, batches: Sequence[int]) -> tuple[Job, ...]:
-    """All engines that `bundle` needs, in the manifest's order. Raises EngineError for names that make no file names."""
+    """All engines that `bundle` needs, in the manifest's order. Raises EngineError where two would be one file."""
     manifest = bundle.manifest
     networks: list[_Network] = [(t.name, t.name, t.heightmap, m) for t in manifest.typologies for m in t.members]
     if manifest.router is not None:
@@ -77,7 +75,7 @@ def jobs(bundle: Bundle, batches: Sequence[int]) -> tuple[Job, ...]:
                 batch=batch,
             )
             wanted.append(job)
-    _require_file_names([job.name for job in wanted])
+    _require_own_files([job.name for job in wanted])
     return tuple(wanted)
 
 
@@ -178,10 +176,7 @@ class _Run:
         return record
 
 
-def _require_file_names(names: Sequence[str]) -> None:
-    for name in names:
-        if not _NAME.match(name):
-            raise EngineError("a member's name makes no file name", seen=name, remedy="Export with names of A-Z a-z 0-9 . _ -")
-    if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise EngineError("two members would share a file", seen=", ".join(twice), remedy="Export with different member names")
+def _require_own_files(names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise EngineError("two networks would share a file", seen=", ".join(twice), remedy="Export with other typology or member names")

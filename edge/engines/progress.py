@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 
@@ -24,9 +25,12 @@ class Cancel:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.cause: Exception | None = None
+        """What a Progress raised, for the caller: the builder would swallow it."""
 
-    def set(self) -> None:
+    def set(self, cause: Exception | None = None) -> None:
         """Stop at the next step."""
+        self.cause = self.cause or cause
         self._event.set()
 
     @property
@@ -39,22 +43,27 @@ def monitor_for(trt: Any, cancel: Cancel, progress: Progress | None) -> Any:
     """An IProgressMonitor that reports to `progress` and stops the build once `cancel` is set or `progress.step` is False."""
     base: Any = trt.IProgressMonitor
 
+    def tell(event: Callable[[Progress], bool | None]) -> bool | None:
+        try:
+            return None if progress is None else event(progress)
+        except Exception as exc:  # noqa: BLE001 -- raised again by the build
+            cancel.set(exc)
+            return None
+
     class Monitor(base):  # type: ignore[misc]
         def __init__(self) -> None:
             base.__init__(self)
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            if progress is not None:
-                progress.start(phase_name, parent_phase, num_steps)
+            tell(lambda to: to.start(phase_name, parent_phase, num_steps))
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            # None or an exception would stop the build too: the builder wants True.
-            if progress is not None and not progress.step(phase_name, step):
+            # Anything but True stops the build, None too.
+            if tell(lambda to: to.step(phase_name, step)) is False:
                 cancel.set()
             return not cancel.asked
 
         def phase_finish(self, phase_name: str) -> None:
-            if progress is not None:
-                progress.finish(phase_name)
+            tell(lambda to: to.finish(phase_name))
 
     return Monitor()

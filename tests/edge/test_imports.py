@@ -3,7 +3,23 @@ import sys
 
 import pytest
 
-FOREIGN = ("torch", "onnx", "fastai", "modelopt", "tensorrt", "pycuda", "sklearn", "export", "calib", "train", "sim", "nets", "scans")
+FOREIGN = (
+    "torch",
+    "onnx",
+    "fastai",
+    "modelopt",
+    "tensorrt",
+    "tensorrt_rtx",
+    "tensorrt_rtx_bindings",
+    "pycuda",
+    "sklearn",
+    "export",
+    "calib",
+    "train",
+    "sim",
+    "nets",
+    "scans",
+)
 GATE_FOREIGN = (*FOREIGN, "numpy", "cv2", "openvino", "zmq", "cryptography")
 
 

@@ -1,0 +1,261 @@
+"""The real bindings of TensorRT 10.3, 10.16 and 11.4, and of TensorRT-RTX, have all that edge/engines uses, with these arguments.
+
+The three run over libraries compiled here that hold nothing but the nine symbols the bindings ask for: names, signatures and
+docstrings are NVIDIA's, while every constructor fails as it does on a machine without a GPU.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import shutil
+import subprocess
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edge.engines
+from edge.engines import api
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(Path(edge.engines.__file__).parent.glob("*.py"))
+BINDINGS = {"10.3": 10, "10.16": 10, "11.4": 11}
+LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
+SYMBOLS = (
+    "createInferBuilder_INTERNAL",
+    "createInferRuntime_INTERNAL",
+    "createInferRefitter_INTERNAL",
+    "createNvOnnxParser_INTERNAL",
+    "createNvOnnxParserRefitter_INTERNAL",
+    "getBuilderPluginRegistry",
+    "getPluginRegistry",
+    "getNvOnnxParserVersion",
+    "initLibNvInferPlugins",
+)
+
+Use = tuple[str, str, list[str]]
+"""(dotted name, `type`, `method`, `read`, `set` or `constant`, arguments after self)."""
+
+
+def uses() -> list[Use]:
+    """The table in edge/engines/api.py, flat."""
+    found: list[Use] = []
+    for name, hint in typing.get_type_hints(api.TensorRT).items():
+        found.append((name, "constant" if name.startswith("_") else "type", []))
+        kind = typing.get_args(hint)[0] if typing.get_origin(hint) is type else hint
+        if getattr(kind, "_is_protocol", False):
+            found += [(f"{name}.{member}", how, arguments) for member, how, arguments in _members(kind)]
+    return found
+
+
+def _members(kind: Any) -> Iterator[Use]:
+    for name in typing.get_type_hints(kind):
+        yield name, "constant" if name.isupper() else "set", []
+    for name, value in vars(kind).items():
+        if isinstance(value, property):
+            yield name, "read", []
+        elif inspect.isfunction(value) and value.__qualname__ == f"{kind.__name__}.{name}" and name != "__buffer__":
+            yield name, "method", list(inspect.signature(value).parameters)[1:]
+
+
+LOOK = """
+import importlib, json, sys
+sys.path[:0] = sys.argv[2:]
+trt = importlib.import_module(sys.argv[1])
+told = {"__version__": trt.__version__}
+for name, how, _ in json.load(sys.stdin):
+    if name in told:
+        continue
+    holder, _, member = name.rpartition(".")
+    owner = getattr(trt, holder, None) if holder else trt
+    value = getattr(owner, member, None)
+    told[name] = None if value is None else {
+        "doc": str(value.__doc__), "property": isinstance(value, property), "settable": getattr(value, "fset", None) is not None
+    }
+json.dump(told, sys.stdout)
+"""
+
+
+def look(module: str, *paths: Path, libraries: Path | None = None) -> dict[str, Any]:
+    """What the module says of every use, asked in a process of its own."""
+    environment = os.environ | ({"LD_LIBRARY_PATH": str(libraries)} if libraries else {})
+    command = [sys.executable, "-c", LOOK, module, *map(str, paths)]
+    done = subprocess.run(command, input=json.dumps(uses()), capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def disagreements(told: dict[str, Any], *, rtx: bool) -> list[str]:
+    """Every use that the bindings do not have as the table has it."""
+    wrong = []
+    for name, how, arguments in uses():
+        if name.startswith("__") or (name in api.RTX_ONLY and not rtx):
+            continue
+        seen = told[name]
+        if seen is None:
+            wrong.append(f"{name} is not there")
+        elif how == "set" and not seen["settable"]:
+            wrong.append(f"{name} cannot be set")
+        elif how == "read" and not seen["property"]:
+            wrong.append(f"{name} is no property")
+        elif how == "method" and not any(_accepts(signature, arguments) for signature in signatures(name, seen["doc"])):
+            wrong.append(f"{name} does not take {arguments}: {seen['doc'].splitlines()[0]}")
+    return wrong
+
+
+def signatures(name: str, doc: str) -> list[list[tuple[str, bool]]]:
+    """The overloads of a docstring by pybind11: for each, (argument, has a default), without self."""
+    called = name.rpartition(".")[2] + "("
+    lines = [line for line in doc.splitlines() if called in line and "->" in line]
+    return [[(part.split(":")[0].strip(), "=" in part) for part in _arguments(line.partition(called)[2])][1:] for line in lines]
+
+
+def _arguments(text: str) -> list[str]:
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "[(") - (character in "])")
+        if depth < 0:
+            break
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _accepts(signature: list[tuple[str, bool]], arguments: list[str]) -> bool:
+    names = [name for name, _ in signature]
+    return names[: len(arguments)] == arguments and all(default for _, default in signature[len(arguments) :])
+
+
+@pytest.fixture(scope="session")
+def dummies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with libnvinfer, its plugins and the parser, of both majors, all of them empty."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc to compile the dummy libraries with")
+    folder = tmp_path_factory.mktemp("nvidia")
+    source = folder / "dummy.c"
+    source.write_text("".join(f"void *{symbol}() {{ return 0; }}\n" for symbol in SYMBOLS))
+    for major in sorted(set(BINDINGS.values())):
+        for library in LIBRARIES:
+            name = f"lib{library}.so.{major}"
+            subprocess.run(["gcc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(folder / name), str(source)], check=True)
+    return folder
+
+
+def bindings(version: str) -> Path:
+    folder = Path(sys.prefix) / "bindings" / version
+    if not (folder / "tensorrt_bindings").is_dir():
+        pytest.skip(f"no bindings of TensorRT {version} for this machine and Python; ./bootstrap.sh installs what there is")
+    return folder
+
+
+@pytest.mark.parametrize("version", BINDINGS)
+def test_tensorrt_has_all_that_is_used_of_it(version: str, dummies: Path) -> None:
+    told = look("tensorrt_bindings", bindings(version), libraries=dummies)
+    assert told["__version__"].startswith(version + ".")
+    assert disagreements(told, rtx=False) == []
+    assert not [name for name in api.RTX_ONLY if told[name] is not None]
+
+
+def test_tensorrt_rtx_has_all_that_is_used_of_it(rtx: Any) -> None:
+    assert disagreements(look(rtx.trt.__name__), rtx=True) == []
+
+
+def test_a_wrong_name_argument_or_setter_would_be_found(rtx: Any) -> None:
+    told = look(rtx.trt.__name__)
+    told["OnnxParser.num_errors"] = None
+    told["IBuilderConfig.max_aux_streams"]["settable"] = False
+    told["Builder.create_network"]["doc"] = "create_network(self: Builder, options: int, flags: int = 0) -> INetworkDefinition"
+    assert len(disagreements(told, rtx=True)) == 3
+
+
+NO_GPU = """
+import sys
+sys.path[:0] = sys.argv[1:]
+from edge.engines import parse_and_build
+from edge.engines.backend import load_backend
+from edge.errors import EngineError
+backend = load_backend("tensorrt")
+assert backend.targets == () and backend.keeps_timings
+try:
+    parse_and_build(b"never parsed", backend="tensorrt")
+except EngineError as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.parametrize("version", BINDINGS)
+def test_tensorrt_without_a_gpu_says_so(version: str, dummies: Path) -> None:
+    """`Builder()` raises a TypeError about a nullptr there."""
+    environment = os.environ | {"LD_LIBRARY_PATH": str(dummies)}
+    command = [sys.executable, "-c", NO_GPU, str(bindings(version))]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"tensorrt {version}." in done.stdout
+    assert "found no usable GPU or driver" in done.stdout
+
+
+LOAD = """
+import sys
+sys.path[:0] = sys.argv[1:]
+from edge.engines.backend import load_backend
+from edge.errors import EngineError
+try:
+    load_backend("tensorrt")
+except EngineError as exc:
+    print(exc)
+"""
+
+
+def test_bindings_without_their_libraries_are_an_error_with_its_reason() -> None:
+    done = subprocess.run([sys.executable, "-c", LOAD, str(bindings("11.4"))], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "tensorrt_bindings is installed but cannot be loaded (seen: libnv" in done.stdout
+
+
+def chains() -> set[str]:
+    """Every `trt.X.Y` and `backend.api.X.Y` in the room's source, from its first name on."""
+    found = set()
+    for path in SOURCES:
+        tree = ast.parse(path.read_text())
+        alias = {
+            node.target.id: ast.unparse(node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                text = ast.unparse(node)
+                first, _, rest = text.partition(".")
+                text = f"{alias.get(first, first)}.{rest}"
+                for start in ("trt.", "backend.api.", "self.backend.trt."):
+                    if text.startswith(start):
+                        found.add(text.removeprefix(start))
+    return found
+
+
+def test_what_the_source_takes_from_the_module_is_in_the_table() -> None:
+    names = {name for name, _, _ in uses()}
+    taken = chains()
+    assert {"Builder", "ILogger.ERROR", "MemoryPoolType.WORKSPACE", "DataType.UINT8", "IProgressMonitor.__init__"} <= taken
+    stray = {name for name in taken if ".".join(name.split(".")[:2]) not in names}
+    assert stray == {"ComputeCapability.__members__"}
+
+
+def test_everything_in_the_table_is_used() -> None:
+    attributes = {"Any", "TensorRT"}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())) if path.name != "api.py" else ():
+            if isinstance(node, ast.Attribute):
+                attributes.add(node.attr)
+            elif isinstance(node, ast.FunctionDef):
+                attributes.add(node.name)
+    members = {name.rpartition(".")[2] for name, how, _ in uses() if how != "type"}
+    assert members - attributes == set()
