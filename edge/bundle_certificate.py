@@ -45,9 +45,11 @@ def held_out_words(part: dict[str, Any]) -> Iterator[str]:
         return
     refused = (_number(result, "refused_good") or 0) + (_number(result, "refused_bad") or 0)
     yield f"{good:g} good and {bad:g} bad scans" + (f"; {refused:g} more were refused before any network" if refused else "")
-    confidence = _number(result, "confidence")
     for what, total in (("escapes", bad), ("overkills", good)):
-        yield from _counted(result, what, total, confidence)
+        yield from _counted(result, what, total)
+    confidence = _number(result, "confidence")
+    if confidence is not None:
+        yield f"(rates with {confidence:.0%} confidence, at best: the same scans chose the threshold)"
     added = {what: _number(result, "flips", what) for what in ("escapes_added", "overkills_added", "escapes_removed", "overkills_removed")}
     if None not in added.values():
         yield (
@@ -56,17 +58,16 @@ def held_out_words(part: dict[str, Any]) -> Iterator[str]:
         )
     difference = _number(result, "difference_max")
     if difference is not None:
-        yield f"scores differ from FP32 by at most {difference:.4f}"
+        yield f"scores differ from FP32 by at most {difference:.2g}"
 
 
-def _counted(result: Any, what: str, total: float, confidence: float | None) -> Iterator[str]:
+def _counted(result: Any, what: str, total: float) -> Iterator[str]:
     shipped, full = _number(result, "shipped", "shipped", what), _number(result, "fp32", "shipped", what)
     if shipped is None:
         return
     text = f"{what} {shipped:g} of {total:g}" + ("" if full is None else f", FP32 {full:g}")
     bound = _number(result, "shipped", "shipped", f"{what[:-1]}_rate_bound")
-    if bound is not None and confidence is not None:
-        text += f"; true rate below {bound:.2%} with {confidence:.0%} confidence, at best, as these scans chose the threshold"
+    text += "" if bound is None else f"; true rate below {bound:.2%}"
     folds = _number(result, "shipped", "crossfit", what)
     yield text + ("" if folds is None else f"; {folds:g} with every threshold chosen on other scans")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,6 +23,8 @@ from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow
 
 WIDTH = 12
 """Columns of the words on the left."""
+LONGEST = 106
+"""Columns of what stands beside them."""
 RESIZING = {
     "letterbox": "scaled as a whole to fit {size}, centred, zeros around; no data never mixes with heights",
     "fastai-pad": "scaled as a whole to fit {size}, zeros around, as fastai's Resize with ResizeMethod.Pad",
@@ -154,5 +157,6 @@ def _golden(golden: Sequence[Golden]) -> str:
 
 
 def _block(word: str, lines: Sequence[str]) -> Iterator[str]:
-    for index, line in enumerate(lines):
+    wrapped = [part for line in lines for part in textwrap.wrap(line, LONGEST, subsequent_indent="  ", break_on_hyphens=False)]
+    for index, line in enumerate(wrapped):
         yield f"  {word if index == 0 else '':<{WIDTH}}{line}"
