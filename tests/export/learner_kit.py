@@ -27,7 +27,7 @@ with warnings.catch_warnings():
 __all__ = ["Datasets", "Normalize", "PILImage", "PILImageBW", "RandomResizedCrop", "Resize", "ToTensor", "aug_transforms", "vision_learner"]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SHAPES = ((40, 90), (61, 70), (33, 118))
+SHAPES = ((40, 90), (61, 73), (33, 118))
 CPU = torch.device("cpu")
 
 

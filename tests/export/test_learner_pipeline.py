@@ -162,7 +162,14 @@ def test_a_transform_that_fits_no_spec_is_refused_by_name(
     assert "Train with" in caught.value.remedy
 
 
-def test_imagesopen_by_hand_by_other_code_need_a_declared_spec(scans: list[Scan], root: Path) -> None:
+def test_two_resizes_are_more_than_a_spec_can_say(root: Path) -> None:
+    learner = learner_of(from_folder(root, padded()), root)
+    learner.dls.valid.after_item.add([Resize(20)])
+    with pytest.raises(ExportError, match=r"seen: Resize\)"):
+        spec_of(learner)
+
+
+def test_images_opened_by_other_code_need_a_declared_spec(scans: list[Scan], root: Path) -> None:
     sets = Datasets([scan.path for scan in scans], [[open_by_hand]], splits=[[0, 1], [2, 3]])
     learner = learner_of(sets.dataloaders(bs=2, num_workers=0, device="cpu", after_item=[padded(), ToTensor()]), root)
     with pytest.raises(ExportError, match="its images are not opened by PILImage"):
@@ -175,6 +182,10 @@ def test_imagesopen_by_hand_by_other_code_need_a_declared_spec(scans: list[Scan]
 def test_a_declared_spec_stands_for_what_cannot_be_read_and_the_pixels_decide(scans: list[Scan], root: Path) -> None:
     harmless = learner_of(from_folder(root, [padded(), Brighter(0)], normalise()), root)
     assert compare(harmless, scans, PADDED).max_difference == 0.0
+    other_size = msgspec.structs.replace(PADDED, height=40)
+    assert spec_of(harmless, other_size) == other_size
+    with pytest.raises(ExportError, match="another size"):
+        compare(harmless, scans, other_size)
     mirrored_border = learner_of(from_folder(root, Resize(SIZE, method="pad"), normalise()), root)
     assert spec_of(mirrored_border, PADDED) == PADDED
     with pytest.raises(ExportError, match="another crop, resize or window"):

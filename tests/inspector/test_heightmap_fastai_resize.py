@@ -83,6 +83,10 @@ def test_cropping_takes_the_middle() -> None:
     assert visible_part((40, 41), 20, 10, "fastai-crop") == ((40, 20), (0, 10))
 
 
+def test_an_odd_border_is_one_wider_on_the_right_as_fastai_truncates_it() -> None:
+    assert visible_part((40, 41), 20, 30, "fastai-pad") == ((40, 60), (0, -9))
+
+
 @pytest.mark.parametrize("method", ["fastai-pad", "fastai-squish", "fastai-crop"])
 def test_an_image_of_the_right_size_is_copied(method: Method) -> None:
     image = noise((128, 352))
