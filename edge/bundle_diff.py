@@ -18,7 +18,7 @@ MOST_CHARACTERS = 60
 _MISSING = "none"
 _SHORT = 12
 """Digits of a SHA-256 that are shown."""
-Flat = dict[str, Any]
+Figures = dict[str, Any]
 
 
 def differences(first: Bundle, second: Bundle) -> tuple[str, ...]:
@@ -74,8 +74,7 @@ def _router(first: Bundle, second: Bundle) -> Iterator[str]:
 
 
 def _heightmaps(where: str, before: HeightmapSpec, after: HeightmapSpec) -> Iterator[str]:
-    flat = [flatten(msgspec.to_builtins(spec)) for spec in (before, after)]
-    yield from _fields(f"{where}: heightmap", *flat)
+    yield from _nested(f"{where}: heightmap", "", msgspec.to_builtins(before), msgspec.to_builtins(after))
 
 
 def _member(where: str, before: Member, after: Member, first: Bundle, second: Bundle) -> Iterator[str]:
@@ -95,15 +94,15 @@ def _golden(where: str, before: Sequence[Golden], after: Sequence[Golden], first
 
 
 def _certificates(first: Bundle, second: Bundle) -> Iterator[str]:
-    lines = list(_fields("certificate", *(flatten(_own_figures(bundle)) for bundle in (first, second))))
+    lines = list(_nested("certificate", "", _own_figures(first), _own_figures(second)))
     if not lines and _digest(first, NAME) != _digest(second, NAME):
-        lines.append(f"certificate: other bytes, {_shown(_digest(first, NAME))} -> {_shown(_digest(second, NAME))}")
+        lines.append(f"certificate: other bytes, {_change(_digest(first, NAME), _digest(second, NAME))}")
     yield from lines[:MOST_FIGURES]
     if len(lines) > MOST_FIGURES:
         yield f"certificate: {len(lines) - MOST_FIGURES} more figures changed; `cordon bundle show --json` gives them all"
 
 
-def _own_figures(bundle: Bundle) -> Flat:
+def _own_figures(bundle: Bundle) -> Figures:
     """The certificate less what it repeats from the manifest."""
     manifest = bundle.manifest
     repeated = {"name": manifest.name, "version": manifest.version, "tools": manifest.provenance}
@@ -116,7 +115,7 @@ def _other_files(first: Bundle, second: Bundle) -> Iterator[str]:
     yield from _added_and_removed("file", *files)
     for name, digest in files[0].items():
         if files[1].get(name, digest) != digest:
-            yield f"file {name}: {_shown(digest)} -> {_shown(files[1][name])}"
+            yield f"file {name}: {_change(digest, files[1][name])}"
 
 
 def _told(manifest: Manifest) -> set[str]:
@@ -138,30 +137,52 @@ def _fields(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
     for key in dict.fromkeys((*before, *after)):
         old, new = before.get(key, _MISSING), after.get(key, _MISSING)
         if old != new:
-            yield f"{where}: {key} {_shown(old)} -> {_shown(new)}"
+            yield f"{where}: {key} {_change(old, new)}"
 
 
-def flatten(node: Any, path: str = "") -> Flat:
-    """Leaves of JSON by dotted paths; parts of a list that have names go by them, other lists are leaves."""
+def _nested(where: str, path: str, before: object, after: object) -> Iterator[str]:
+    """Changes inside JSON by dotted paths; a part that is there on one side only is told as one."""
+    old, new = _parts(before), _parts(after)
+    if old is None or new is None:
+        if before != after:
+            yield f"{where}: {path} {_change(before, after)}"
+        return
+    for key in dict.fromkeys((*old, *new)):
+        inside = f"{path}.{key}" if path else key
+        if key in old and key in new:
+            yield from _nested(where, inside, old[key], new[key])
+        else:
+            yield f"{where}: {inside} {'removed' if key in old else 'added'}"
+
+
+def _parts(node: object) -> Figures | None:
+    """What lies inside; parts of a list that all have names go by them, other lists are one value."""
     if isinstance(node, list) and node and all(isinstance(part, dict) and isinstance(part.get("name"), str) for part in node):
-        node = {part["name"]: part for part in node}
-    if not isinstance(node, dict):
-        return {path: node}
-    leaves: Flat = {}
-    for key, value in node.items():
-        leaves |= flatten(value, f"{path}.{key}" if path else str(key))
-    return leaves
+        named = {part["name"]: part for part in node}
+        return named if len(named) == len(node) else None
+    return node if isinstance(node, dict) else None
+
+
+def _change(old: object, new: object) -> str:
+    """Both values, as short as they can be told apart."""
+    pair = _shown(old), _shown(new)
+    if pair[0] == pair[1] and not isinstance(old, list | tuple):
+        pair = repr(old), repr(new)
+    return f"{pair[0]} -> {pair[1]}"
 
 
 def _shown(value: object) -> str:
     if value is None:
         return _MISSING
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        text = ", ".join(map(_shown, value))
+        return f"[{text}]" if len(text) <= MOST_CHARACTERS else f"{len(value)} values"
     text = str(value)
     if len(text) == 64 and all(digit in "0123456789abcdef" for digit in text):
         return text[:_SHORT]
-    if len(text) <= MOST_CHARACTERS:
-        return text
-    return f"{len(value)} values" if isinstance(value, list | tuple) else f"{text[:MOST_CHARACTERS]}..."
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}..."
 
 
 def _digest(bundle: Bundle, name: str | None) -> str | None:

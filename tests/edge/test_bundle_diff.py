@@ -141,3 +141,26 @@ def test_another_key_is_a_difference() -> None:
     theirs = verify_bundle(sign_bundle(manifest, bundle.files, key), (public,))
     assert mine.hash == theirs.hash
     assert differences(mine, theirs) == (f"bundle: signed by {PUBLIC[:12]} -> {public[:12]}",)
+
+
+def test_a_network_that_left_the_certificate_is_one_line() -> None:
+    other = certificate()
+    other["typologies"][0]["networks"][0]["name"] = "T2-9"
+    lines = differences(signed(paper=certificate()), signed(paper=other))
+    assert lines == ("certificate: typologies.T2.networks.T2-0 removed", "certificate: typologies.T2.networks.T2-9 added")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (0.5, 0.5000062462, "0.5 -> 0.500006"),
+        (0.1234567891, 0.1234567892, "0.1234567891 -> 0.1234567892"),
+        ([0.25], [0.1234567891, 0.5], "[0.25] -> [0.123457, 0.5]"),
+        (1, "1", "1 -> '1'"),
+        (None, "none", "None -> 'none'"),
+        ("a" * 70 + "b", "a" * 70 + "c", f"'{'a' * 70}b' -> '{'a' * 70}c'"),
+    ],
+)
+def test_two_values_are_told_so_that_they_differ(old: object, new: object, words: str) -> None:
+    lines = differences(signed(paper={"figure": old}), signed(paper={"figure": new}))
+    assert lines == (f"certificate: figure {words}",)
