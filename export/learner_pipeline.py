@@ -107,7 +107,7 @@ def _compare(theirs: NDArray[np.float32], ours: NDArray[np.uint8], scan: Scan, s
     difference[~np.isfinite(difference)] = np.inf
     channel, row, col = (int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
     name = f"{scan.path.parent.name}/{scan.path.name}"
-    worst = WorstPixel(file=name, row=row, col=col, edge=int(ours[row, col]), learner=round(float(grays[channel, row, col]), 3))
+    worst = WorstPixel(file=name, row=row, col=col, edge=int(ours[row, col]), learner=round(float(grays[channel, row, col]), 3) + 0.0)
     return float(difference.max()), worst, int(np.count_nonzero(difference.max(axis=0) > TOLERANCE + ROUNDING))
 
 
