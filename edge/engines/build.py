@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import TypeVar
 
 import msgspec
@@ -143,7 +146,7 @@ class _Build:
 
 
 def _interruptible(work: Callable[[], _T], cancel: Cancel) -> _T:
-    """`work()` in a thread of its own, so that Ctrl-C is heard at once here and passed on as `cancel`. Raises KeyboardInterrupt."""
+    """`work()` in a thread of its own, so that Ctrl-C is heard here at once and passed on as `cancel`. Raises KeyboardInterrupt."""
     done: Future[_T] = Future()
 
     def body() -> None:
@@ -153,15 +156,30 @@ def _interruptible(work: Callable[[], _T], cancel: Cancel) -> _T:
             done.set_exception(exc)
 
     thread = threading.Thread(target=body, name="engine-build")
-    thread.start()
-    interrupted = False
-    while not done.done():
-        try:
-            wait([done])
-        except KeyboardInterrupt:
-            interrupted = True
-            cancel.set()
-    thread.join()
-    if interrupted:
+    with _interrupts_to(cancel) as interrupts:
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.2)  # a signal that another thread caught is handled here only between two waits
+    if interrupts:
         raise KeyboardInterrupt
     return done.result()
+
+
+@contextmanager
+def _interrupts_to(cancel: Cancel) -> Iterator[list[int]]:
+    """SIGINT sets `cancel` and is noted in the list, instead of an exception that could strike between any two lines."""
+    noted: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        noted.append(number)
+        cancel.set()
+
+    # Elsewhere than in the main thread, or where the caller handles SIGINT himself, no KeyboardInterrupt is to be expected.
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -77,11 +77,10 @@ class EngineStore:
         staged = self.staged
         try:
             staged.engine_path(record.name).replace(self.engine_path(record.name))
-            staged.record_path(record.name).unlink(missing_ok=True)
         except OSError as exc:
             remedy = "Check the folder's rights and the free space"
             raise EngineError(f"cannot put {record.name} in place", seen=exc.strerror, remedy=remedy) from exc
-        self.put_record(record)
+        self.put_record(record)  # the staged one stays until all are in place
 
     def clear_staged(self) -> None:
         """Drop what a stopped build of another set left behind."""

@@ -24,6 +24,7 @@ class Heard:
     def __init__(self, *, stop_at: int | None = None, interrupt_at: int | None = None, fail_at: int | None = None) -> None:
         self.events: list[tuple[object, ...]] = []
         self.steps = 0
+        self.interrupted = False
         self.at = {stop_at: "stop", interrupt_at: "interrupt", fail_at: "fail"}
 
     def start(self, phase: str, parent: str | None, steps: int) -> None:
@@ -32,14 +33,16 @@ class Heard:
     def step(self, phase: str, step: int) -> bool:
         self.events.append(("step", phase, step))
         self.steps += 1
+        if self.interrupted:
+            time.sleep(0.1)  # a loaded machine takes its time to wake the main thread
         match self.at.get(self.steps):
             case "stop":
                 return False
             case "fail":
                 raise BrokenPipeError("the terminal went away")
             case "interrupt":
+                self.interrupted = True
                 os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(0.2)
         return True
 
     def finish(self, phase: str) -> None:
