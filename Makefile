@@ -1,6 +1,6 @@
 # Everything works on a fresh machine with Linux and Python 3.10 to 3.13: the first target installs into .venv by itself.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all check bench real-data checkpoints lock clean
+.PHONY: help demo test test-all check bench bench-export real-data checkpoints lock clean
 PYTHON ?=
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
@@ -31,6 +31,9 @@ check: $(INSTALLED) ## ruff, mypy, import rules, quick tests
 
 bench: $(INSTALLED) ## latency, memory and start-up side by side; ends with one line of JSON
 	@.venv/bin/cordon bench
+
+bench-export: $(INSTALLED) ## INT8 against FP32 for ResNet18 to 101, trained here on simulated and real scans (hours)
+	@.venv/bin/cordon bench export
 
 real-data: $(INSTALLED) ## the labelled real scans through the running line, 5-fold by scan (long)
 	@.venv/bin/cordon bench real-data

@@ -1,4 +1,4 @@
-"""`cordon bench`: the line against its alternatives; `cordon bench real-data`: the labelled real scans through the line."""
+"""`cordon bench`: the line against its alternatives; `real-data`: the labelled real scans through the line; `export`: INT8 against FP32."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def main(argv: Sequence[str]) -> int:
 
         status: int = real_data(argv[1:])
         return status
+    if argv and argv[0] == "export":
+        from bench.export_bench import main as export  # noqa: PLC0415
+
+        return export(argv[1:])
     parser = argparse.ArgumentParser(prog="cordon bench", description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=4, help="interleaved rounds (default %(default)s)")
     parser.add_argument("--count", type=int, default=400, help="calls of each kind per round (default %(default)s)")

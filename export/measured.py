@@ -62,7 +62,7 @@ def figures(found: Measured) -> dict[str, Any]:
     }
 
 
-_SINGLE = ("precision", "threshold", "bounds", "auroc", "difference_max", "latency_ms")
+_SINGLE = ("precision", "threshold", "own_threshold", "crossfit", "bounds", "auroc", "difference_max", "latency_ms")
 """Figures that have no sum; of a single typology they stand at the top too."""
 _COUNTS = ("escapes_fp32", "escapes_int8", "overkills_fp32", "overkills_int8", "flips", "escapes_added", "overkills_added")
 
@@ -70,6 +70,7 @@ _COUNTS = ("escapes_fp32", "escapes_int8", "overkills_fp32", "overkills_int8", "
 def _typology(typology: TypologyCertificate, latency: tuple[Latency, ...]) -> dict[str, Any]:
     found, at = typology.result, typology.result.shipped.shipped
     crossfit = found.shipped.crossfit
+    sides = (("fp32", found.fp32), ("int8", found.shipped))
     return {
         "name": typology.name,
         "precision": [network.precision for network in typology.networks],
@@ -87,10 +88,12 @@ def _typology(typology: TypologyCertificate, latency: tuple[Latency, ...]) -> di
         "overkills_added": found.flips.overkills_added,
         "overkills_removed": found.flips.overkills_removed,
         "own_threshold": {
-            name: {"threshold": side.own.threshold, "escapes": side.own.escapes, "overkills": side.own.overkills}
-            for name, side in (("fp32", found.fp32), ("int8", found.shipped))
+            name: {"threshold": side.own.threshold, "escapes": side.own.escapes, "overkills": side.own.overkills} for name, side in sides
         },
-        "crossfit": None if crossfit is None else {"escapes_int8": crossfit.escapes, "overkills_int8": crossfit.overkills},
+        "crossfit": {
+            name: None if side.crossfit is None else {"escapes": side.crossfit.escapes, "overkills": side.crossfit.overkills}
+            for name, side in sides
+        },
         "bounds": {
             "confidence": found.confidence,
             "escape_rate": at.escape_rate_bound,

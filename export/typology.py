@@ -118,7 +118,7 @@ def _material(sources: Sequence[Source], order: TypologyOrder, progress: Progres
     for source in sources:
         if source.learner is not None:
             with progress.step("pixels") as note:
-                same = require_same_pixels(source.learner, chosen.scans, spec, sets.folder.scale)
+                same = require_same_pixels(source.learner, chosen.scans, source.heightmap, sets.folder.scale)
                 note.text = f"the Learner's own pipeline differs by at most {same.max_difference:g} gray levels on {same.images} scans"
     return Material(sets=sets, spec=spec, training=training, proof=proof, chosen=chosen)
 
