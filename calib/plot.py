@@ -35,7 +35,7 @@ def plot_ranges(ranges: Mapping[Method, tuple[TensorRange, ...]], title: str) ->
     left.set(xlim=(0, None), xlabel="range / largest value seen", title=title)
     left.set_yticks(places, [f"{r.tensor[-40:]} → {r.consumers}" for r in first], fontsize=6)
     left.invert_yaxis()
-    left.legend(fontsize=7, loc="lower left")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=7)
     right.set(xscale="log", xlim=(_FLOOR / 2, 1), xlabel="part of the values clipped (leftmost: none)")
     for axes in (left, right):
         axes.grid(visible=True, axis="x", linewidth=0.3)

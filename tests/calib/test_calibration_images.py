@@ -91,6 +91,14 @@ def test_nearly_equal_images_of_a_label_count_once() -> None:
     assert other_label.duplicates == 0, "what separates good from bad may be as small as that"
 
 
+def test_which_of_two_near_twins_stays_does_not_depend_on_their_order() -> None:
+    made = np.repeat(images(20), 2, axis=0)
+    made[1::2] += np.random.default_rng(1).random(made[1::2].shape) < 0.3
+    labels = [("bad", "good")[i % 2] for i in range(20) for _ in range(2)]
+    one, other = choose_images(prepared(made, labels), count=16), choose_images(prepared(made[::-1], labels[::-1]), count=16)
+    assert one.hash == other.hash
+
+
 def test_near_means_less_than_a_gray_level_over_the_pixels_with_data() -> None:
     bead = np.zeros((1, 16, 32), np.uint8)
     bead[0, :2] = 100

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_network import H, W, network
 
-from calib.compare import compare_methods, table
+from calib.compare import _compared, compare_methods, table
 from calib.plot import plot_ranges
 from calib.prepare import Prepared
 from edge.cli import main as cordon
@@ -35,6 +35,14 @@ def test_every_method_is_scored_on_the_same_scans() -> None:
     lines = table(found).splitlines()
     assert [line.split()[0] for line in lines[1:5]] == ["FP32", "max", "entropy", "percentile"]
     assert f"{found.methods[0].difference_max:.4f}" in lines[2]
+
+
+def test_an_added_escape_is_a_bad_weld_that_only_int8_calls_good() -> None:
+    fp32, int8 = np.array([0.9, 0.9, 0.1, 0.1, 0.2]), np.array([0.9, 0.4, 0.1, 0.7, 0.8])
+    observed = compare_methods(network(), frames(16), proof(["bad", "good"]), methods=["max"]).methods[0].ranges
+    found = _compared("max", fp32, int8, np.array([True, True, False, False, False]), observed)
+    assert (found.flips, found.escapes_added) == (3, 1)
+    assert found.difference_max == pytest.approx(0.6)
 
 
 def test_the_bad_column_turns_the_scores_round() -> None:

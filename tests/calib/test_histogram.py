@@ -66,6 +66,11 @@ def test_entropy_cuts_a_lone_outlier_off_and_leaves_even_values_alone() -> None:
     assert counted(even).amax("entropy") == pytest.approx(1.0, abs=0.02)
 
 
+def test_the_zeros_behind_a_relu_do_not_move_the_range_of_entropy() -> None:
+    values = np.abs(noise())
+    assert counted(np.r_[values, np.zeros(2_000_000)]).amax("entropy") == pytest.approx(counted(values).amax("entropy"), rel=0.1)
+
+
 @pytest.mark.parametrize("method", ["max", "entropy", "percentile"])
 def test_a_dead_tensor_gets_a_small_positive_range(method: str) -> None:
     assert counted(np.zeros(100)).amax(method) == SMALLEST_AMAX  # type: ignore[arg-type]
