@@ -91,7 +91,7 @@ def _load(path: Path) -> Any:
         raise ExportError(
             f"{path} cannot be loaded as a torch.export program",
             seen=brief(exc),
-            remedy=f"Save it from the CPU (model.cpu()) with the PyTorch of this machine, {torch.__version__}, or export the network as ONNX",
+            remedy=f"Save it from the CPU with the PyTorch of this machine, {torch.__version__}, or export the network as ONNX",
         ) from exc
 
 
