@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge.bundle import Member
 from edge.errors import EngineError
+from edge.inspector.engines.openvino_graph import guard_concats
 
 _CONVERTER = "openvino.tools.ovc"
 
@@ -52,6 +53,7 @@ class Compiler:
         with _translated(f"network {member.name} ({member.file}) cannot be compiled"):
             model = self._core.read_model(bytes(onnx))
             _require_interface(member, model.inputs, model.outputs, data.shape)
+            guard_concats(model, self._openvino.opset8)
             request = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
         output = np.zeros((1, len(member.classes)), np.float32)
         memory: dict[str, NDArray[Any]] = {member.input: data.reshape(1, 1, *data.shape), member.output: output}
