@@ -7,13 +7,11 @@ docstrings are NVIDIA's, while every constructor fails as it does on a machine w
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import os
 import shutil
 import subprocess
 import sys
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,24 +42,26 @@ Use = tuple[str, str, list[str]]
 
 
 def uses() -> list[Use]:
-    """The table in edge/engines/api.py, flat."""
+    """The table in edge/engines/api.py, flat; read from its source, since Protocol hides __init__ on Python 3.10."""
+    classes = {node.name: node for node in ast.parse(Path(api.__file__).read_text()).body if isinstance(node, ast.ClassDef)}
     found: list[Use] = []
-    for name, hint in typing.get_type_hints(api.TensorRT).items():
-        found.append((name, "constant" if name.startswith("_") else "type", []))
-        kind = typing.get_args(hint)[0] if typing.get_origin(hint) is type else hint
-        if getattr(kind, "_is_protocol", False):
-            found += [(f"{name}.{member}", how, arguments) for member, how, arguments in _members(kind)]
+    for entry in classes["TensorRT"].body:
+        if isinstance(entry, ast.AnnAssign):
+            name, kind = ast.unparse(entry.target), ast.unparse(entry.annotation).removeprefix("type[").removesuffix("]")
+            found.append((name, "constant" if name.startswith("_") else "type", []))
+            found += [(f"{name}.{member}", how, arguments) for member, how, arguments in _members(classes.get(kind))]
     return found
 
 
-def _members(kind: Any) -> Iterator[Use]:
-    for name in typing.get_type_hints(kind):
-        yield name, "constant" if name.isupper() else "set", []
-    for name, value in vars(kind).items():
-        if isinstance(value, property):
-            yield name, "read", []
-        elif inspect.isfunction(value) and value.__qualname__ == f"{kind.__name__}.{name}" and name != "__buffer__":
-            yield name, "method", list(inspect.signature(value).parameters)[1:]
+def _members(kind: ast.ClassDef | None) -> Iterator[Use]:
+    for node in kind.body if kind is not None else ():
+        if isinstance(node, ast.AnnAssign):
+            name = ast.unparse(node.target)
+            yield name, "constant" if name.isupper() else "set", []
+        elif isinstance(node, ast.FunctionDef) and node.decorator_list:
+            yield node.name, "read", []
+        elif isinstance(node, ast.FunctionDef) and node.name != "__buffer__":
+            yield node.name, "method", [argument.arg for argument in node.args.args[1:]]
 
 
 LOOK = """
