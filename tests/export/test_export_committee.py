@@ -9,17 +9,23 @@ import pytest
 import torch
 from export_workshop import SPEC, Workshop
 
+from calib.prepare import prepare_scans
+from calib.quantise import read_model
 from edge.bundle import verify_bundle
 from edge.bundle_similar import unpack_similar
 from edge.errors import ExportError
 from edge.inspector.loader import load_engines
 from edge.manifest import Combine
+from export.inspection import SIDES
 from export.order import LineOrder, MemberOrder, TypologyOrder
 from export.pipeline import Exported, export_line
 from export.source import source_from_module
 from export.typology import one_heightmap
 from nets.architectures import build
 from nets.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nets.siamese import SiameseNetwork
+from scans.folder import find_scans
+from scans.split import split_by_group
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +91,50 @@ def test_an_autoencoder_is_a_member_like_any_other(workshop: Workshop, tmp_path:
     assert typology.threshold <= 0.5
     written = json.loads(bytes(exported.bundle.files["certificate.json"]))
     assert written["typologies"][0]["networks"][0]["kind"] == "autoencoder"
+
+
+def siamese_checkpoint(workshop: Workshop, path: Path) -> Path:
+    """A siamese network whose body keeps its random weights and whose head learns same from different on T3's training scans."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model = build("siamese", 2)
+    assert isinstance(model, SiameseNetwork)
+    found = find_scans(workshop.order.typology[0].scans)
+    training, _ = split_by_group(found.scans, held_out=0.5, seed=42)
+    prepared = prepare_scans(training, SPEC, found.scale)
+    bad = torch.tensor([label == "bad" for label in prepared.labels])
+    normalised = (torch.from_numpy(prepared.images).float() / 255 - 0.45) / 0.225
+    with torch.no_grad():
+        model.train()(normalised.expand(-1, 3, -1, -1), normalised.expand(-1, 3, -1, -1))  # batch norm's statistics
+        embedded = model.eval().embed(normalised.expand(-1, 3, -1, -1))
+    head = [*model.first.parameters(), *model.rest.parameters()]
+    optimiser = torch.optim.Adam(head, lr=1e-3)
+    for _ in range(150):
+        one, other = torch.randint(0, len(bad), (2, 64))
+        loss = torch.nn.functional.cross_entropy(model.compare(embedded[one], embedded[other]), (bad[one] != bad[other]).long())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    spec = msgspec.structs.replace(SPEC, mean=(0.45,) * 3, std=(0.225,) * 3)
+    provenance = {"held_out": "0.5", "seed": "42"}
+    save_checkpoint(
+        Checkpoint(architecture="siamese", classes=("bad", "good"), heightmap=spec, model=model.eval(), provenance=provenance), path
+    )
+    return path
+
+
+def test_a_siamese_network_ships_with_its_references_inside(workshop: Workshop, tmp_path: Path) -> None:
+    source = siamese_checkpoint(workshop, tmp_path / "siamese.safetensors")
+    member = MemberOrder(source=source, name="siamese", references=5)
+    order = TypologyOrder(name="T3", scans=workshop.order.typology[0].scans, member=(member,))
+    exported = export_line(LineOrder(name="line", version=1, typology=(order,)), workshop.key, say=lambda _: None)
+    (typology,) = exported.bundle.manifest.typologies
+    assert typology.members[0].kind == "siamese"
+    found = exported.certificate.typologies[0].result
+    assert (found.shipped.auroc, found.shipped.shipped.escapes, found.flips.total) == (1.0, 0, 0)
+    graph = read_model(bytes(exported.bundle.files["T3/siamese.onnx"])).graph
+    assert [list(t.dims) for t in graph.initializer if t.name == SIDES] == [[1, 5, 128]]
+    assert load_engines(exported.bundle, threads=1, progress=lambda _: None).known_answers == 4
 
 
 def test_members_that_see_different_heightmaps_are_refused() -> None:
