@@ -220,3 +220,19 @@ def test_dynamic_height_and_width_are_fixed_by_the_spec(tmp_path: Path) -> None:
     found = load(path)
     assert [d.dim_value for d in onnx.load_model_from_string(found.to_onnx()).graph.input[0].type.tensor_type.shape.dim] == [1, 1, 32, 64]
     assert np.allclose(kit.scores(found.to_onnx()), kit.wanted(model), atol=1e-4)
+
+
+def test_operators_that_meant_something_else_in_old_opsets_keep_their_meaning(tmp_path: Path) -> None:
+    nodes = [
+        onnx.helper.make_node("Upsample", ["image", "scales"], ["large"], mode="nearest"),
+        onnx.helper.make_node("Clip", ["large"], ["clipped"], min=-1.0, max=1.5),
+        onnx.helper.make_node("ReduceMean", ["clipped"], ["mean"], axes=[2, 3], keepdims=0),
+        onnx.helper.make_node("Gemm", ["mean", "weight", "bias"], ["answer"]),
+    ]
+    weight = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+    weights = {"scales": np.array([1, 1, 2, 2], np.float32), "weight": weight, "bias": np.zeros(2, np.float32)}
+    found = load(kit.onnx_of(nodes, tmp_path / "a.onnx", weights=weights, opset=9))
+    answers = kit.normalised(kit.SPEC).clip(-1.0, 1.5).mean(dim=(2, 3)) @ torch.from_numpy(weight)
+    wanted = answers.softmax(dim=1).numpy()
+    assert np.allclose(found.run(kit.images()), wanted, atol=1e-4)
+    assert np.allclose(kit.scores(found.to_onnx()), wanted, atol=1e-4)
