@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import ConfigError, DatasetError
 from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
-from nets.architectures import ARCHITECTURES
+from nets.architectures import CLASSIFIERS
 from nets.checkpoint import save_checkpoint
 from train.options import RECIPES, TrainingOptions, recipe
 from train.report import metrics_path, save_json
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--keep-aside", type=Path, metavar="CSV", help="column file: scans that take no part, for a judgement later")
     add("--spec", type=Path, metavar="JSON", help="heightmap spec; default: FOLDER/heightmap.json, else 2nd to 98th percentile")
     add("--recipe", choices=list(RECIPES), default="default", help="set of options to start from (default: %(default)s)")
-    add("--arch", choices=sorted(ARCHITECTURES))
+    add("--arch", choices=sorted(CLASSIFIERS))
     add("--epochs", type=int)
     add("--learning-rate", type=float, help="the schedule's highest; deep networks from scratch want about 1e-3")
     add("--held-out", type=float, metavar="FRACTION", help="of the groups, kept for the figures")

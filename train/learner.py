@@ -99,7 +99,7 @@ def _learner(task: Task, options: TrainingOptions, prepared: PreparedScan, train
     counts = Counter(task.labels[scan.path] for scan in training)
     weights = torch.tensor([len(training) / (len(task.classes) * counts[name]) for name in task.classes]).to(data.device)
     # Channels last runs this network three times as fast on a CPU.
-    network = build(options.architecture, len(task.classes)).to(memory_format=torch.channels_last)
+    network = build(options.architecture, len(task.classes), size=(task.spec.height, task.spec.width)).to(memory_format=torch.channels_last)
     loss = CrossEntropyLossFlat(weight=weights, label_smoothing=options.label_smoothing)
     return Learner(data, network, loss_func=loss, metrics=[error_rate], wd=options.weight_decay)
 
