@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -13,7 +12,7 @@ from calib.images import DEFAULT_IMAGES, MIN_IMAGES
 from calib.quantise import Method
 from edge.config import NAME
 from edge.errors import ConfigError
-from edge.manifest import Combine
+from edge.manifest import MAX_WEIGHT, MIN_WEIGHT, Combine
 from export.source_base import Output
 
 if sys.version_info >= (3, 11):
@@ -53,7 +52,7 @@ class MemberOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         _require(self.name is None or NAME.match(self.name) is not None, "member.name", self.name, "Use 1 to 24 of A-Z a-z 0-9 . _ -")
-        _require(0.0 < self.weight < math.inf, "member.weight", self.weight, "Use a positive number")
+        _require(MIN_WEIGHT <= self.weight <= MAX_WEIGHT, "member.weight", self.weight, f"Choose from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}")
         _require(1 <= self.references <= 64, "member.references", self.references, "Choose from 1 to 64")
         _require(0.5 <= self.quantile < 1.0, "member.quantile", self.quantile, "Choose from 0.5 to below 1")
 

@@ -207,7 +207,7 @@ class CaptureRequests:
         text = self._socket.recv()
         try:
             return msgspec.json.decode(text, type=CaptureRequest)
-        except msgspec.MsgspecError as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
             print(f"camera: a capture request was not understood: {exc}; seen {text[:200]!r}", file=sys.stderr)
             return None
 

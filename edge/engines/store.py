@@ -50,7 +50,7 @@ class EngineStore:
         """The record, or None where it is missing or not of this release."""
         try:
             return msgspec.json.decode(self.record_path(name).read_bytes(), type=EngineRecord)
-        except (OSError, msgspec.MsgspecError, EngineError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, EngineError):
             return None
 
     def whole(self, name: str) -> EngineRecord | None:

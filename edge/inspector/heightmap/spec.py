@@ -89,7 +89,7 @@ def spec_from_json(text: bytes) -> HeightmapSpec:
     """Read a spec from JSON. Raises ConfigError."""
     try:
         return msgspec.json.decode(text, type=HeightmapSpec)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise ConfigError("heightmap spec does not fit the schema", seen=exc, remedy="See docs/heightmap.md") from exc
 
 
