@@ -21,7 +21,7 @@ from nets.architectures import build, kind_of
 SIZE = (64, 96)
 CLASSES = ("bad", "good")
 SPREAD = 1.5
-"""Standard deviation of the difference of the two logits over the images."""
+"""Distance of a logit between the images' 20th and 80th percentile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,22 +126,28 @@ def _see(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
 
 
 def _standardise(layer: nn.Linear | nn.Conv2d, _: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-    others = [axis for axis in range(output.ndim) if axis != 1]
-    deviation, mean = torch.std_mean(output, dim=others)
+    """Deviation and mean 1 of what the layer answers: per channel of an image, over all features of a vector."""
+    over = [0, 2, 3] if output.ndim == 4 else None
+    deviation, mean = torch.std_mean(output, dim=over, keepdim=True)
     deviation = deviation.clamp_min(1e-6)
     layer.weight /= deviation.reshape(-1, *[1] * (layer.weight.ndim - 1))
-    layer.bias.copy_((layer.bias - mean) / deviation + 1)  # type: ignore[union-attr]
-    shape = [1, -1, *[1] * (output.ndim - 2)]
-    return (output - mean.reshape(shape)) / deviation.reshape(shape) + 1
+    assert layer.bias is not None
+    layer.bias.copy_((layer.bias - mean.flatten()) / deviation.flatten() + 1)
+    return (output - mean) / deviation + 1
 
 
 def _spread(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Scale and shift the last layer, or give it the bias it lacks."""
+    """Let the last layer read what differs most between the images (their features' first principal component), and spread that."""
     last = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.weight.shape[0] == 2][-1]
+    seen: list[torch.Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     with torch.no_grad():
-        if last.bias is None:
-            last.bias = nn.Parameter(torch.zeros(2))
-        logits = network(*inputs)
-        factor = SPREAD / (logits[:, 1] - logits[:, 0]).std()
-        last.weight *= factor
-        last.bias.copy_((last.bias - logits.mean(dim=0)) * factor)
+        network(*inputs)
+        hook.remove()
+        features = seen[0] if seen[0].ndim == 2 else seen[0].mean(dim=(2, 3))
+        direction = torch.linalg.svd(features - features.mean(dim=0), full_matrices=False).Vh[0]
+        low, middle, high = torch.quantile(features @ direction, torch.tensor([0.2, 0.5, 0.8]))
+        signed = torch.stack((-direction, direction)) * SPREAD / (high - low)
+        last.weight.copy_(signed.reshape(last.weight.shape))
+        offset = torch.stack((middle, -middle)) * SPREAD / (high - low)
+        last.bias = nn.Parameter(offset if seen[0].ndim == 2 else offset + 4)  # SqueezeNet has a ReLU behind its last convolution
