@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -29,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     key = read_private_key(arguments.key)
     require_free(arguments.out, force=arguments.force)
     # With --json standard output is one object; the steps go to standard error.
-    say = partial(print, flush=True, file=sys.stderr if arguments.json else sys.stdout)
+    say = _say_aside if arguments.json else _say
     say(f"{'':<8} {'step':<10} seconds  result")
     # PyTorch's threads would otherwise spin after every call and slow down whatever runs next, OpenVINO first of all.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -88,6 +87,15 @@ _SHARED = (
     "embeddings",
 )
 """Options that are keys of `[[typology]]` by the same name."""
+
+
+def _say(text: str) -> None:
+    """By name, not partial(print): other processes say their steps too, and no stream can be sent to them."""
+    print(text, flush=True)
+
+
+def _say_aside(text: str) -> None:
+    print(text, flush=True, file=sys.stderr)
 
 
 def _names(text: str) -> tuple[str, ...]:
