@@ -16,8 +16,8 @@ from edge.bundle import Golden, Manifest, Member, TypologySpec, file_entries, sa
 from edge.errors import ExportError
 from edge.inspector.engines.openvino import Compiler
 from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow
-from export.graph import export_onnx
-from export.source import source_from_module
+from export.graph.write import export_onnx
+from export.sources.load import source_from_module
 from nets.architectures import build
 
 SPEC = HeightmapSpec(window=MillimetreWindow(low_mm=0.0, high_mm=5.0))

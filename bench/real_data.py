@@ -22,8 +22,8 @@ from calib.prepare import prepare_scans
 from edge.commands import new_key
 from edge.errors import SimulationError
 from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow, spec_to_json
-from export.graph import run_torch
-from export.source import load_source
+from export.graph.write import run_torch
+from export.sources.load import load_source
 from scans.folder import Scan, ScanFolder, find_scans
 from scans.split import folds_by_group
 from sim.demo import cordon, follow

@@ -16,8 +16,8 @@ from calib.quantise import METHODS
 from edge.errors import ConfigError
 from export.keys import read_private_key
 from export.order import LineOrder, Precision, TypologyOrder, load_order
-from export.outputs import require_free
-from export.source_base import OUTPUTS
+from export.paper.outputs import require_free
+from export.sources.base import OUTPUTS
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,10 +35,10 @@ def main(argv: Sequence[str]) -> int:
     # Only now: torch and ModelOpt take seconds, and a wrong option should not.
     import torch  # noqa: PLC0415
 
-    from export.measured import figures, measured  # noqa: PLC0415
+    from export.paper.measured import figures, measured  # noqa: PLC0415
+    from export.paper.report import table  # noqa: PLC0415
+    from export.paper.save import save  # noqa: PLC0415
     from export.pipeline import export_line  # noqa: PLC0415
-    from export.report import table  # noqa: PLC0415
-    from export.save import save  # noqa: PLC0415
 
     torch.set_num_threads(2)  # what latency is measured with; more would only get into OpenVINO's way
     exported = export_line(order, key, say=say, trust_pickle=arguments.trust_pickle, jobs=arguments.jobs)

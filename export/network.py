@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from calib.half import to_fp16
 from numpy.typing import NDArray
 
+from calib.half import to_fp16
 from calib.images import CalibrationSet
 from calib.mixed import LayerSensitivity, exclude_layers, sensitivity
 from calib.prepare import Prepared
@@ -17,10 +17,10 @@ from calib.quantise import Method, quantise
 from edge.errors import ExportError
 from edge.inspector.engines.openvino import Compiler
 from edge.manifest import Member
-from export.graph import INPUT, OUTPUT
-from export.kinds import rebase
-from export.source import Source
-from export.verify import run_network
+from export.graph.kinds import rebase
+from export.graph.write import INPUT, OUTPUT
+from export.proof.verify import run_network
+from export.sources.load import Source
 
 THREADS = 2
 SAMPLES = 8

@@ -13,7 +13,7 @@ from calib.quantise import Method
 from edge.config import NAME
 from edge.errors import ConfigError
 from edge.manifest import MAX_WEIGHT, MIN_WEIGHT, Combine
-from export.source_base import Output
+from export.sources.base import Output
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge.bundle import Bundle, Manifest, file_entries, sign_bundle, verify_bundle
 from edge.errors import ExportError, KnownAnswerError
 from edge.inspector.loader import load_engines
-from export import certificate as paper
-from export.measure import Latency
 from export.network import THREADS
 from export.order import LineOrder, TypologyOrder
+from export.paper import certificate as paper
+from export.paper.provenance import code_sha256, tool_versions
 from export.progress import Progress
-from export.provenance import code_sha256, tool_versions
+from export.proof.measure import Latency
 from export.router import ExportedRouter, export_router
 from export.typology import ExportedTypology, export_typology
 

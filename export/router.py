@@ -13,16 +13,16 @@ from calib.images import DEFAULT_IMAGES, candidates, choose_images
 from calib.prepare import Prepared, join, prepare_scans
 from edge.errors import ExportError
 from edge.manifest import RouterSpec
-from export.certificate import RouterCertificate, RouterResult, calibration_record, network_record, sha256
-from export.golden import choose_router_golden
-from export.measure import Latency, measure_latency
 from export.network import answers, full_network, in_int8, member_of
 from export.order import RouterOrder, TypologyOrder
-from export.parser_check import check_with_parser
+from export.paper.certificate import RouterCertificate, RouterResult, calibration_record, network_record, sha256
 from export.progress import Progress
+from export.proof.golden import choose_router_golden
+from export.proof.measure import Latency, measure_latency
+from export.proof.parser_check import check_with_parser
+from export.proof.threshold import upper_bound
 from export.sets import Sets, find_sets, heightmap_of
-from export.source import Source, load_source
-from export.threshold import upper_bound
+from export.sources.load import Source, load_source
 from scans.folder import Scan
 
 PER_CLASS = 8

@@ -12,20 +12,20 @@ from calib.prepare import Prepared, prepare_scans
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
 from edge.manifest import TypologySpec
-from export.certificate import TypologyCertificate, typology_certificate
-from export.evaluate import BAD, Evaluation, gather, require_fp32, settle
-from export.golden import choose_golden
-from export.half import try_fp16
-from export.kinds import prepare_kind
-from export.learner_pipeline import require_same_pixels
-from export.measure import Latency, measure_latency
+from export.graph.kinds import prepare_kind
 from export.network import Network, full_network, member_of
 from export.order import MemberOrder, TypologyOrder
-from export.parser_check import check_with_parser
+from export.paper.certificate import TypologyCertificate, typology_certificate
 from export.progress import Progress
+from export.proof.evaluate import BAD, Evaluation, gather, require_fp32, settle
+from export.proof.golden import choose_golden
+from export.proof.half import try_fp16
+from export.proof.measure import Latency, measure_latency
+from export.proof.parser_check import check_with_parser
+from export.proof.similar import similar_file
 from export.sets import Sets, find_sets, heightmap_of
-from export.similar import similar_file
-from export.source import Source, load_source
+from export.sources.load import Source, load_source
+from export.sources.pixels import require_same_pixels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from calib.quantise import quantise
 from edge.bundle import Member
 from edge.inspector.engines.openvino import Compiler
 from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow
-from export.kinds import prepare_kind, rebase
-from export.source_base import Source
-from export.source_torch import source_from_module
+from export.graph.kinds import prepare_kind, rebase
+from export.sources.base import Source
+from export.sources.module import source_from_module
 from nets.architectures import build, kind_of
 
 SIZE = (64, 96)

@@ -7,11 +7,11 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from export.html import columns, flipped, page
-from export.measured import Measured, figures, measured
+from export.paper.html import columns, flipped, page
+from export.paper.measured import Measured, figures, measured
+from export.paper.plots import plots
+from export.paper.report import table
 from export.pipeline import Exported
-from export.plots import plots
-from export.report import table
 
 pytestmark = pytest.mark.slow
 

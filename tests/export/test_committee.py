@@ -3,7 +3,7 @@ import pytest
 
 from edge.errors import ExportError
 from edge.manifest import Member
-from export.committee import choose_committee, combine
+from export.proof.committee import choose_committee, combine
 
 TRUTH = np.array([False, False, True, True])
 

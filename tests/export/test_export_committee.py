@@ -16,10 +16,10 @@ from edge.bundle_similar import unpack_similar
 from edge.errors import ExportError
 from edge.inspector.loader import load_engines
 from edge.manifest import Combine
-from export.inspection import SIDES
+from export.graph.inspection import SIDES
 from export.order import LineOrder, MemberOrder, TypologyOrder
 from export.pipeline import Exported, export_line
-from export.source import source_from_module
+from export.sources.load import source_from_module
 from export.typology import one_heightmap
 from nets.architectures import build
 from nets.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -16,13 +16,13 @@ from calib.quantise import read_model
 from edge.bundle import Bundle, file_entries, sign_bundle, verify_bundle
 from edge.errors import BundleError, ExportError
 from edge.inspector.loader import load_engines
-from export.evaluate import Evaluation, gather, settle
 from export.network import full_network, member_of
 from export.order import LineOrder, RouterOrder, TypologyOrder
 from export.pipeline import Exported, assemble, export_line, prove
 from export.progress import Progress
+from export.proof.evaluate import Evaluation, gather, settle
 from export.sets import find_sets
-from export.source import load_source
+from export.sources.load import load_source
 from export.typology import export_typology
 
 pytestmark = pytest.mark.slow

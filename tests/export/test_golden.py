@@ -9,7 +9,7 @@ from edge.errors import ExportError
 from edge.inspector.heightmap.cpu import Preparer
 from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow
 from edge.manifest import Golden
-from export.golden import choose_golden, choose_router_golden
+from export.proof.golden import choose_golden, choose_router_golden
 from scans.folder import Scale, Scan
 
 SPEC = HeightmapSpec(window=MillimetreWindow(low_mm=0.0, high_mm=5.0), height=16, width=16)

@@ -12,9 +12,9 @@ from calib.quantise import read_model
 from edge.bundle import Member
 from edge.errors import ExportError
 from edge.inspector.engines.openvino import Compiler
-from export.graph import export_onnx, require_same_as_torch, run_torch
-from export.graph_rewrite import free_batch
-from export.source import TorchSource, source_from_module
+from export.graph.rewrite import free_batch
+from export.graph.write import export_onnx, require_same_as_torch, run_torch
+from export.sources.load import TorchSource, source_from_module
 
 
 def source(model: nn.Module | None = None, classes: tuple[str, ...] = ("bad", "good")) -> TorchSource:

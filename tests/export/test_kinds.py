@@ -16,9 +16,9 @@ from calib.graph import read_graph
 from calib.quantise import quantise
 from calib.run import Network
 from edge.errors import ExportError
-from export.inspection import REFERENCES, SCALE, SIDES
-from export.kinds import MIN_GOOD, prepare_kind, rebase
-from export.source_torch import TorchSource
+from export.graph.inspection import REFERENCES, SCALE, SIDES
+from export.graph.kinds import MIN_GOOD, prepare_kind, rebase
+from export.sources.module import TorchSource
 
 KINDS = ("siamese", "autoencoder")
 CONSTANT = {"siamese": SIDES, "autoencoder": SCALE}

@@ -38,8 +38,8 @@ from torchvision.models import resnet18
 
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow, PercentileWindow
-from export.learner_pipeline import PixelComparison, require_same_pixels, spec_of
-from export.learner_spec import AS_IT_IS
+from export.sources.learner_spec import AS_IT_IS
+from export.sources.pixels import PixelComparison, require_same_pixels, spec_of
 from scans.folder import Scale, Scan
 
 SIZE = (32, 64)

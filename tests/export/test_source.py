@@ -8,8 +8,8 @@ import torch
 from source_kit import SPEC
 
 from edge.errors import ExportError
-from export.graph import run_torch
-from export.source import load_source, source_from_module
+from export.graph.write import run_torch
+from export.sources.load import load_source, source_from_module
 from nets.architectures import build
 from nets.checkpoint import Checkpoint, save_checkpoint
 

@@ -2,8 +2,8 @@ import shlex
 from pathlib import Path
 
 from export.cli import _parser
-from export.source import SUFFIXES
-from export.source_base import OUTPUTS
+from export.sources.base import OUTPUTS
+from export.sources.load import SUFFIXES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
 

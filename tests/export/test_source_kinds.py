@@ -10,7 +10,7 @@ import source_kit as kit
 import torch
 from torch import nn
 
-from export.source import Source, load_source, source_from_module
+from export.sources.load import Source, load_source, source_from_module
 
 CLASSES = kit.CLASSES
 

@@ -17,7 +17,7 @@ from onnx import helper
 from torch import nn
 
 from edge.errors import ExportError
-from export.source import Source, load_source, source_from_module
+from export.sources.load import Source, load_source, source_from_module
 
 NAN = float("nan")
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binom
 
 from edge.errors import ExportError
-from export.threshold import auroc, choose_threshold, cross_fit, threshold_at, upper_bound
+from export.proof.threshold import auroc, choose_threshold, cross_fit, threshold_at, upper_bound
 
 
 def scores(good: list[float], bad: list[float]) -> tuple[np.ndarray, np.ndarray]:

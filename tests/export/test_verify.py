@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from export.order import TypologyOrder
-from export.threshold import Threshold, threshold_at
-from export.verify import Comparison, compare, judged, objections
+from export.proof.threshold import Threshold, threshold_at
+from export.proof.verify import Comparison, compare, judged, objections
 
 VALUE = 0.5
 ORDER = TypologyOrder(name="T3", source="T3.safetensors", scans="T3", auroc_floor=0.5)  # type: ignore[arg-type]

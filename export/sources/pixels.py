@@ -13,8 +13,8 @@ from calib.prepare import prepare_one
 from edge.errors import ExportError, FrameError
 from edge.inspector.heightmap.cpu import Preparer
 from edge.inspector.heightmap.spec import HeightmapSpec
-from export.learner_images import model_inputs
-from export.learner_spec import read_transforms, spec_of
+from export.sources.learner_images import model_inputs
+from export.sources.learner_spec import read_transforms, spec_of
 from scans.folder import Scale, Scan, read_image
 
 __all__ = ["PixelComparison", "WorstPixel", "require_same_pixels", "spec_of"]

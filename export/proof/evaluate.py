@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from calib.prepare import Prepared
 from edge.errors import DatasetError, ExportError
-from export.committee import Committee, badness_of, choose_committee
 from export.network import Network, Shipped, answers, in_fp16, in_int8, in_mixed, sensitive_layers
 from export.order import TypologyOrder
 from export.progress import Progress
-from export.threshold import Scores, Truth
-from export.verify import Comparison, compare, judged, objections
+from export.proof.committee import Committee, badness_of, choose_committee
+from export.proof.threshold import Scores, Truth
+from export.proof.verify import Comparison, compare, judged, objections
 from scans.split import folds_by_group
 
 BAD = "bad"

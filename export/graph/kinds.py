@@ -23,9 +23,9 @@ from calib.images import spread_out
 from calib.quantise import read_model
 from calib.run import Network
 from edge.errors import ExportError
-from export.inspection import REFERENCES, SCALE, SIDES, Normalisation, reconstruction_error
-from export.source_base import Source
-from export.source_torch import TorchSource
+from export.graph.inspection import REFERENCES, SCALE, SIDES, Normalisation, reconstruction_error
+from export.sources.base import Source
+from export.sources.module import TorchSource
 
 CLASSES = ("bad", "good")
 QUANTILE = "quantile"

@@ -12,13 +12,13 @@ import msgspec
 
 from calib.images import CalibrationSet
 from edge.manifest import Combine, Kind
-from export.evaluate import BAD, Attempt, Evaluation, Sensitivity
-from export.half import HalfResult
 from export.network import Network, Shipped
 from export.order import TypologyOrder
-from export.provenance import scans_sha256
+from export.paper.provenance import scans_sha256
+from export.proof.evaluate import BAD, Attempt, Evaluation, Sensitivity
+from export.proof.half import HalfResult
+from export.proof.verify import Comparison
 from export.sets import Sets, Split
-from export.verify import Comparison
 
 NAME = "certificate.json"
 MOST_SENSITIVE = 10

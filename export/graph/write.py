@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ExportError
-from export.graph_rewrite import EMBEDDING, INPUT, OUTPUT
-from export.graph_trace import OPSET
-from export.source import Source
+from export.graph.rewrite import EMBEDDING, INPUT, OUTPUT
+from export.graph.trace import OPSET
+from export.sources.load import Source
 
 __all__ = ["EMBEDDING", "INPUT", "OPSET", "OUTPUT", "export_onnx", "require_same_as_torch", "run_torch"]
 TORCH_TOLERANCE = 1e-3

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from edge.bundle import save_bundle
 from edge.errors import ExportError
-from export.certificate import to_json
-from export.html import page
-from export.measured import Measured
-from export.outputs import Outputs, require_free
+from export.paper.certificate import to_json
+from export.paper.html import page
+from export.paper.measured import Measured
+from export.paper.outputs import Outputs, require_free
 from export.pipeline import Exported
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from export.certificate import RouterResult, TypologyCertificate
-from export.measure import Latency
-from export.measured import Measured
+from export.paper.certificate import RouterResult, TypologyCertificate
+from export.paper.measured import Measured
+from export.proof.measure import Latency
 
 HEAD = ("", "good", "bad", "precision", "threshold", "escapes", "overkills", "AUROC fp32", "shipped", "ms", "escape rate")
 WIDTHS = (8, 5, 5, 9, 9, 10, 10, 10, 7, 6, 0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import ExportError
-from export.source_state import read_weights_only
+from export.sources.state import read_weights_only
 
 _NAME = re.compile(r"[\w.+\-: @]*")
 _OPERATOR = re.compile(

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from export.certificate import Certificate, TypologyCertificate
-from export.measure import Latency, Machine, this_machine
+from export.paper.certificate import Certificate, TypologyCertificate
 from export.pipeline import Exported
+from export.proof.measure import Latency, Machine, this_machine
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from export.source_base import OUTPUTS, Output, Source, file_sha256, read_bytes
-from export.source_learner import from_learner
-from export.source_onnx import OnnxSource, from_onnx
-from export.source_program import ProgramSource, from_program
-from export.source_state import from_state_dict
-from export.source_torch import TorchSource, source_from_module
+from export.sources.base import OUTPUTS, Output, Source, file_sha256, read_bytes
+from export.sources.learner import from_learner
+from export.sources.module import TorchSource, source_from_module
+from export.sources.onnx_file import OnnxSource, from_onnx
+from export.sources.program import ProgramSource, from_program
+from export.sources.state import from_state_dict
 from nets.architectures import kind_of
 from nets.checkpoint import load_checkpoint
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from export.certificate import TypologyCertificate
+from export.paper.certificate import TypologyCertificate
 
 GOOD, BAD, FULL, SHIPPED = "#2f7d4f", "#b3372f", "#8a8f98", "#1f4e9c"
 STYLE = {"svg.hashsalt": "cordon", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}

@@ -19,10 +19,10 @@ from torch import nn
 
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from export.graph_trace import trace
-from export.source_base import Output, brief, file_sha256, read_bytes, require_classes, require_finite, require_heightmap
-from export.source_normalised import Graph, NormalisedSource, require_input
-from export.source_program_safety import require_only_tensors
+from export.graph.trace import trace
+from export.sources.base import Output, brief, file_sha256, read_bytes, require_classes, require_finite, require_heightmap
+from export.sources.normalised import Graph, NormalisedSource, require_input
+from export.sources.program_safety import require_only_tensors
 
 _TRAINING = {"batch_norm": 5, "dropout": 2, "feature_dropout": 2, "native_dropout": 2, "instance_norm": 5}
 """Operators with an argument at this place that is true in training."""

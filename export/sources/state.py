@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from export.source_base import Output, Source, brief, file_sha256, first_few, read_bytes, require_classes, require_heightmap
-from export.source_torch import source_from_module
+from export.sources.base import Output, Source, brief, file_sha256, first_few, read_bytes, require_classes, require_heightmap
+from export.sources.module import source_from_module
 from nets.architectures import ARCHITECTURES, build, kind_of
 
 _NESTED = ("model", "state_dict", "model_state_dict")

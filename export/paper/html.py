@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from export.certificate import TypologyCertificate
-from export.measured import Measured
-from export.plots import plots
-from export.verify import Operating
+from export.paper.certificate import TypologyCertificate
+from export.paper.measured import Measured
+from export.paper.plots import plots
+from export.proof.verify import Operating
 
 
 def page(found: Measured) -> str:
     """HTML text."""
     environment = Environment(
-        loader=PackageLoader("export", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("export.paper", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.2f} %"
     template = environment.get_template("certificate.html")

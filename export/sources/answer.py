@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from export.inspection import inspection_of
-from export.source_base import Output, brief
+from export.graph.inspection import inspection_of
+from export.sources.base import Output, brief
 
 _TINY = 1e-12
 """Probabilities below it count as it; their logarithm stays finite."""

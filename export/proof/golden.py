@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calib.prepare import Prepared
 from edge.errors import ExportError
 from edge.manifest import Golden
-from export.threshold import Scores
+from export.proof.threshold import Scores
 from scans.folder import Scale, Scan, kind_of, read_image
 
 MAX_TOLERANCE, MIN_TOLERANCE = 0.02, 0.005

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from calib.fold import tidy, to_bytes
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from export.graph_checks import require_finite_weights, require_standard_domains, require_supported
-from export.graph_rewrite import EMBEDDING, INPUT, OUTPUT
-from export.graph_trace import OPSET
-from export.source_base import Output, brief, read_bytes, require_classes, require_heightmap
-from export.source_normalised import Graph, NormalisedSource, require_input
+from export.graph.checks import require_finite_weights, require_standard_domains, require_supported
+from export.graph.rewrite import EMBEDDING, INPUT, OUTPUT
+from export.graph.trace import OPSET
+from export.sources.base import Output, brief, read_bytes, require_classes, require_heightmap
+from export.sources.normalised import Graph, NormalisedSource, require_input
 
 OLDEST_OPSET = 7
 

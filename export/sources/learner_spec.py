@@ -12,7 +12,7 @@ import torch
 
 from edge.errors import ConfigError, ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow, Resizing
-from export.learner_images import model_inputs, validation_loader
+from export.sources.learner_images import model_inputs, validation_loader
 from scans.folder import Scan
 
 STATISTICS_TOLERANCE = 1e-4

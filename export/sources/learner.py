@@ -8,8 +8,8 @@ from typing import Any
 
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from export.source_base import Output, Source, file_sha256, read_bytes
-from export.source_torch import source_from_module
+from export.sources.base import Output, Source, file_sha256, read_bytes
+from export.sources.module import source_from_module
 
 
 def from_learner(path: Path, heightmap: HeightmapSpec | None, output: Output, *, trusted: bool) -> Source:
@@ -20,7 +20,7 @@ def from_learner(path: Path, heightmap: HeightmapSpec | None, output: Output, *,
             seen="no --trust-pickle",
             remedy="Give --trust-pickle if you made the file yourself, or export a .safetensors checkpoint",
         )
-    from export.learner_pipeline import spec_of  # noqa: PLC0415 - fastai takes seconds that other sources need not pay
+    from export.sources.pixels import spec_of  # noqa: PLC0415 - fastai takes seconds that other sources need not pay
 
     learner = _unpickled(path)
     return source_from_module(

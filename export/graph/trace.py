@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from calib.quantise import read_model
 from edge.errors import ExportError
-from export.source_base import brief
+from export.sources.base import brief
 
 OPSET = 19
 _OPERATORS = (re.compile(r"aten::(\w+)"), re.compile(r"operator '?(\w+)"))

@@ -8,7 +8,7 @@ import onnx
 from onnx import numpy_helper
 
 from edge.errors import ExportError
-from export.source_base import first_few, require_finite
+from export.sources.base import first_few, require_finite
 
 SUPPORTED = frozenset(
     [

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from calib.fold import to_bytes
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from export.graph_checks import require_supported
-from export.graph_rewrite import ending_of, inspection_graph, probabilities, static_batch_of_one
-from export.source_base import Output, Source
+from export.graph.checks import require_supported
+from export.graph.rewrite import ending_of, inspection_graph, probabilities, static_batch_of_one
+from export.sources.base import Output, Source
 
 
 @dataclass(frozen=True, kw_only=True)

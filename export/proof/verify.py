@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge.inspector.engines.openvino import Compiler
 from edge.manifest import Member
 from export.order import TypologyOrder
-from export.threshold import CONFIDENCE, Scores, Threshold, Truth, auroc, cross_fit, upper_bound
+from export.proof.threshold import CONFIDENCE, Scores, Threshold, Truth, auroc, cross_fit, upper_bound
 
 
 class Operating(msgspec.Struct, frozen=True, kw_only=True):

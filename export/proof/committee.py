@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.inspector.scoring import combined_badness
 from edge.manifest import Combine, Member
-from export.threshold import Scores, Threshold, Truth, choose_threshold, threshold_at
+from export.proof.threshold import Scores, Threshold, Truth, choose_threshold, threshold_at
 
 VOTE_THRESHOLD = 0.5
 """Of the score that voting gives: more than half of the members, or the mean where they are even."""

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from calib.fold import tidy
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from export.graph_trace import OPSET
-from export.source_base import Output, brief
+from export.graph.trace import OPSET
+from export.sources.base import Output, brief
 
 INPUT, OUTPUT, EMBEDDING = "heightmap", "scores", "embedding"
 Ending = Literal["Softmax", "LogSoftmax", "Sigmoid", ""]

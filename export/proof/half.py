@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-from calib.half import emulate_fp16
 
-from export.committee import badness_of
-from export.evaluate import BAD, Evaluation
+from calib.half import emulate_fp16
+from export.proof.committee import badness_of
+from export.proof.evaluate import BAD, Evaluation
 
 MOST_IMAGES = 48
 """Emulation is many times slower than inference."""

@@ -16,13 +16,13 @@ from calib.fold import to_bytes
 from edge.bundle import Kind
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from export.graph_checks import require_finite_weights, require_supported
-from export.graph_rewrite import EMBEDDING, INPUT, OUTPUT, free_batch
-from export.graph_trace import trace
-from export.inspection import inspection_of
-from export.pools import fixed_pools
-from export.source_answer import as_logits
-from export.source_base import Output, Source, brief, labels, require_finite
+from export.graph.checks import require_finite_weights, require_supported
+from export.graph.inspection import inspection_of
+from export.graph.pools import fixed_pools
+from export.graph.rewrite import EMBEDDING, INPUT, OUTPUT, free_batch
+from export.graph.trace import trace
+from export.sources.answer import as_logits
+from export.sources.base import Output, Source, brief, labels, require_finite
 
 
 @dataclass(frozen=True, kw_only=True)

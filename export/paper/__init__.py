@@ -1,0 +1,1 @@
+"""What an export leaves behind: certificate, page, figures, and the files themselves."""

@@ -1,0 +1,1 @@
+"""What the held-out scans say: threshold, comparison, precision, golden inputs, latency."""
