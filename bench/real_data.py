@@ -101,7 +101,7 @@ def train_and_export(folder: ScanFolder, test: Sequence[Scan], out: Path, argume
     (out / "line.toml").write_text("\n".join(lines) + "\n")
     key.unlink(missing_ok=True)
     (out / "public.key").write_text(new_key(key))
-    cordon("export", "--spec", str(out / "line.toml"), "--key", str(key), "--out", str(bundle))
+    cordon("export", "--spec", str(out / "line.toml"), "--key", str(key), "--out", str(bundle), "--force")
 
 
 def judge(folder: ScanFolder, training: Sequence[Scan], test: Sequence[Scan], out: Path) -> Fold:
