@@ -91,7 +91,8 @@ def own_scans(out: Path, scans: Path, epochs: int | None) -> Production:
     options = ("--arch", "small", "--recipe", "real", "--keep-aside", str(aside), "--out", str(checkpoint))
     cordon("train", str(scans), *options, *(() if epochs is None else ("--epochs", str(epochs))))
     lines = ['name = "own"', "version = 1", "", "[[typology]]", 'name = "own"', f'source = "{checkpoint}"', f'scans = "{scans}"']
-    bundle, key = export(out, [*lines, f'keep_aside = "{aside}"'])
+    # A small network on somebody's few scans: what INT8 cannot do there FP16 does, and crops of several sizes are no reason to stop.
+    bundle, key = export(out, [*lines, f'keep_aside = "{aside}"', 'precision = "auto"', "mixed_sizes = true"])
     return Production(bundle, key, _line_up(out, [(scan.path, "own", scan.label) for scan in judged]))
 
 

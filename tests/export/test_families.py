@@ -64,7 +64,7 @@ def test_openvino_and_onnxruntime_agree_on_the_int8_graph(made: Made) -> None:
     _, features = answers(made, made.int8)
     network = Network(onnx.load_model_from_string(made.int8), extra=["embedding"])
     other = np.concatenate([network.run(image)[1] for image in made.images])
-    assert np.abs(features - other).mean() < 0.1 * other.std()
+    assert np.abs(features - other).mean() < 0.15 * other.std()
 
 
 def test_a_batch_is_answered_as_its_images_are_one_by_one(made: Made) -> None:
