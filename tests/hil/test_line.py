@@ -130,7 +130,7 @@ def test_the_router_names_the_typology_or_agrees_with_the_name(cell: Cell) -> No
     assert cell.records("SELECT DISTINCT typology FROM verdicts ORDER BY 1") == [("T2",), ("T5",)]
 
 
-@pytest.mark.parametrize("cell", [{"count": 120}], indirect=True)
+@pytest.mark.parametrize("cell", [{"count": 240}], indirect=True)
 def test_a_killed_inspector_costs_rejects_inside_the_budget_and_comes_back(cell: Cell) -> None:
     cell.start(robot=("--interval-ms", "20"))
     kills = [20, 60]
