@@ -30,8 +30,8 @@ def main(argv: Sequence[str]) -> int:
     # With --json standard output is one object; the steps go to standard error.
     say = _say_aside if arguments.json else _say
     say(f"{'':<8} {'step':<10} seconds  result")
-    # PyTorch's threads would otherwise spin after every call and slow down whatever runs next, OpenVINO first of all.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if arguments.jobs > 1:  # PyTorch's threads would otherwise spin after every call and keep the other processes waiting
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Only now: torch and ModelOpt take seconds, and a wrong option should not.
     import torch  # noqa: PLC0415
 
