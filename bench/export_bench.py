@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 HEAD = (
-    "| network | held out good / bad | AUROC FP32 | INT8 | escapes FP32 / INT8 / added | overkills at own thresholds FP32 / INT8 "
+    "| network | shipped | held out good / bad | AUROC FP32 | INT8 | escapes FP32 / INT8 / added | overkills at own thresholds FP32 / INT8 "
     "| points added | flips | cross-fitted escapes / overkills FP32 | INT8 | largest score difference "
     "| ms PyTorch FP32 | INT8 | ratio | export s |"
 )
@@ -85,6 +85,7 @@ def _row(name: str, figures: dict[str, Any]) -> str:
     own, crossfit, latency = figures["own_threshold"], figures["crossfit"], figures["latency_ms"]
     cells = [
         name,
+        f"{figures['precision'][0]}, {figures['method'][0]}",
         f"{figures['good']} / {figures['bad']}",
         f"{figures['auroc']['fp32']:.4f}",
         f"{figures['auroc']['int8']:.4f}",
@@ -146,7 +147,7 @@ def _export(network: Trained, out: Path, data: Path, *more: str) -> dict[str, An
     if not network.real and not more:
         scans += ["--held-out", MOST_HELD_OUT]
     # What these limits would refuse is what is to be measured.
-    limits = ("--added-overkill", "1", "--auroc-floor", "0.5", "--max-escape-rate", ESCAPE_RATE)
+    limits = ("--added-overkill", "1", "--auroc-floor", "0.5", "--max-escape-rate", ESCAPE_RATE, "--precision", "auto")
     target = ("--key", out / "signing.key", "--out", out / f"{network.name}.cordon", "--force", "--json")
     words = (out / f"{network.name}.safetensors", "--scans", *scans, "--name", TYPOLOGY, *limits, *more)
     figures: dict[str, Any] = json.loads(_run("export", *words, *target))

@@ -62,7 +62,7 @@ def figures(found: Measured) -> dict[str, Any]:
     }
 
 
-_SINGLE = ("precision", "threshold", "own_threshold", "crossfit", "bounds", "auroc", "difference_max", "latency_ms")
+_SINGLE = ("precision", "method", "threshold", "own_threshold", "crossfit", "bounds", "auroc", "difference_max", "latency_ms")
 """Figures that have no sum; of a single typology they stand at the top too."""
 _COUNTS = ("escapes_fp32", "escapes_int8", "overkills_fp32", "overkills_int8", "flips", "escapes_added", "overkills_added")
 
@@ -74,6 +74,7 @@ def _typology(typology: TypologyCertificate, latency: tuple[Latency, ...]) -> di
     return {
         "name": typology.name,
         "precision": [network.precision for network in typology.networks],
+        "method": [network.method for network in typology.networks],
         "good": found.good,
         "bad": found.bad,
         "threshold": found.threshold,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from calib.prepare import Prepared
+from calib.quantise import METHODS, Method
 from edge.errors import DatasetError, ExportError
 from export.network import Network, Shipped, answers, in_fp16, in_int8, in_mixed, sensitive_layers
 from export.order import TypologyOrder
@@ -29,6 +30,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One precision that was tried, and what spoke against it."""
 
     precision: Shipped
+    method: Method
+    """How the activation ranges were found, where there are any."""
     float_layers: tuple[str, ...]
     objections: tuple[str, ...]
 
@@ -122,7 +125,7 @@ def settle(networks: Sequence[Network], evidence: Evidence, order: TypologyOrder
             except ExportError as exc:
                 result, against = None, [f"{exc.what} ({exc.seen})"]
             note.text = against[0] if against else f"nothing against it, {len(layers)} layers in float" if layers else "nothing against it"
-        attempts.append(Attempt(precision=precision, float_layers=layers, objections=tuple(against)))
+        attempts.append(Attempt(precision=precision, method=tried[0].method, float_layers=layers, objections=tuple(against)))
         if result is not None and not against:
             return Evaluation(**{**vars(result), "attempts": tuple(attempts), "sensitivity": ranking})
     raise _refused(order, attempts, ranking or _ranked([n if n.int8 else in_int8(n) for n in networks], progress))
@@ -140,6 +143,9 @@ def _candidates(
     yield "int8", quantised, ()
     if order.precision == "int8":
         return
+    for method in METHODS:  # another way to find the ranges costs the box nothing
+        if method != order.method:
+            yield "int8", tuple(in_int8(replace(n, method=method)) for n in networks), ()
     ranking = _ranked(quantised, progress)
     count = 1
     while count <= max(1, MOST_FLOAT * len(ranking)):
@@ -164,7 +170,8 @@ def _ranked(networks: Sequence[Network], progress: Progress) -> tuple[Sensitivit
 
 def _refused(order: TypologyOrder, attempts: Sequence[Attempt], ranking: Sequence[Sensitivity]) -> ExportError:
     said = "; ".join(
-        f"{a.precision}{f' ({len(a.float_layers)} float)' if a.float_layers else ''} {', '.join(a.objections)}" for a in attempts
+        f"{a.precision} ({a.method}{f', {len(a.float_layers)} float' if a.float_layers else ''}) {', '.join(a.objections)}"
+        for a in attempts
     )
     worst = ", ".join(f"{s.layer} {s.difference:.4f}" for s in ranking[:5])
     if order.precision == "int8":
