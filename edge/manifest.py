@@ -19,7 +19,7 @@ VOTE_THRESHOLD = 0.5
 """The only threshold of a typology whose members vote: above it lie exactly the scores of a majority for bad."""
 MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e6
 """So far apart that no weighted mean loses its digits."""
-_MEMBER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+MEMBER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*\Z")
 _MAX_FILE_NAME = 200
 
@@ -53,7 +53,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Name of a second output f32 [1, features], where the network gives one to find similar welds by."""
 
     def __post_init__(self) -> None:
-        _check(_MEMBER_NAME.match(self.name) is not None, "member name", self.name)
+        _check(MEMBER_NAME.match(self.name) is not None, "member name", self.name)
         _check_file(self.file)
         _check(len(self.classes) >= 2 and len(set(self.classes)) == len(self.classes), f"classes of member {self.name}", self.classes)
         _check(MIN_WEIGHT <= self.weight <= MAX_WEIGHT, f"weight of member {self.name}", self.weight)

@@ -12,7 +12,7 @@ from calib.images import DEFAULT_IMAGES, MIN_IMAGES
 from calib.quantise import Method
 from edge.config import NAME
 from edge.errors import ConfigError
-from edge.manifest import MAX_WEIGHT, MIN_WEIGHT, Combine
+from edge.manifest import MAX_WEIGHT, MEMBER_NAME, MIN_WEIGHT, Combine
 from export.sources.base import Output
 
 if sys.version_info >= (3, 11):
@@ -49,6 +49,11 @@ class MemberOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Good scans whose embeddings a siamese network compares with."""
     quantile: float = 0.995
     """Of the good scans' reconstruction errors: what an autoencoder takes for the border of good."""
+
+    @property
+    def title(self) -> str:
+        """The member's name in the bundle."""
+        return self.name or self.source.stem
 
     def __post_init__(self) -> None:
         _require(self.name is None or NAME.match(self.name) is not None, "member.name", self.name, "Use 1 to 24 of A-Z a-z 0-9 . _ -")
@@ -104,6 +109,9 @@ class TypologyOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         _require(NAME.match(self.name) is not None, "typology.name", self.name, "Use 1 to 24 of A-Z a-z 0-9 . _ -")
+        titles = [member.title for member in self.member]
+        clean = len(set(titles)) == len(titles) and all(MEMBER_NAME.match(title) for title in titles)
+        _require(clean, "member.name", titles, "Give every member a name of its own: A-Z a-z 0-9 . _ -")
         _require((self.source is None) == bool(self.member), "typology.source", self.source, "Give either source or [[typology.member]]")
         _require(self.held_out is None or 0.0 < self.held_out < 1.0, "typology.held_out", self.held_out, "Choose between 0 and 1")
         enough = self.calibration_images >= MIN_IMAGES

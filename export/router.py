@@ -70,7 +70,7 @@ def export_router(
         note.text = f"{source.architecture}, {len(network.shipped):,} bytes, {len(chosen.images)} images"
     with progress.step("parser") as note:
         parsed = check_with_parser([network])
-        note.text = parsed or "tensorrt_rtx is not installed here"
+        note.text = parsed or "no tensorrt_rtx could be loaded here"
     with progress.step("prove") as note:
         int8 = answers(network, proof.images)
         found = judge(answers(network, proof.images, full=True), int8, proof.labels, source.classes, order.confidence)

@@ -13,6 +13,8 @@ from export.order import DEFAULT_HELD_OUT, DEFAULT_SEED, TypologyOrder
 from scans.folder import Scan, ScanFolder, find_scans
 from scans.split import split_by_group
 
+UNRECORDED = -1.0
+
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
     """How the scans were divided, for the certificate."""
@@ -23,7 +25,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     held_out_scans: int
     kept_aside: int
     as_trained: bool
-    """The source itself says that it was trained with this split; otherwise that rests on whoever ordered the export."""
+    """Every member itself says that it was trained with this split; otherwise that rests on whoever ordered the export."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,20 @@ class Sets:
     split: Split
 
 
-def find_sets(order: TypologyOrder, provenance: dict[str, str]) -> Sets:
-    """Split as ordered, else as the checkpoint says it was trained. Raises DatasetError."""
+def find_sets(order: TypologyOrder, *provenances: dict[str, str]) -> Sets:
+    """Split as ordered, else as the checkpoints say they were trained.
+
+    Raises DatasetError, also when two members say different splits and the order says none: what proves one would have trained the other.
+    """
+    recorded = [(_number(p, "held_out", UNRECORDED), _number(p, "seed", UNRECORDED)) for p in provenances]
+    said = {split for split in recorded if UNRECORDED not in split}
+    if len(said) > 1 and (order.held_out is None or order.seed is None):
+        raise DatasetError(
+            f"the members of {order.name} were trained with different splits",
+            seen=", ".join(f"held_out {held_out:g} seed {seed:g}" for held_out, seed in sorted(said)),
+            remedy="Train them with one split, or give held_out and seed for scans that none of them was trained on",
+        )
+    provenance = next((p for p, split in zip(provenances, recorded, strict=True) if UNRECORDED not in split), {})
     folder = find_scans(order.scans, table=order.table)
     scans = folder.without(order.keep_aside).scans
     held_out = order.held_out if order.held_out is not None else _number(provenance, "held_out", DEFAULT_HELD_OUT)
@@ -49,7 +63,7 @@ def find_sets(order: TypologyOrder, provenance: dict[str, str]) -> Sets:
         training_scans=len(training),
         held_out_scans=len(proof),
         kept_aside=len(folder.scans) - len(scans),
-        as_trained=(held_out, seed) == (_number(provenance, "held_out", -1.0), _number(provenance, "seed", -1.0)),
+        as_trained=bool(recorded) and all(split == (held_out, seed) for split in recorded),
     )
     return Sets(folder=folder, training=training, held_out=proof, split=split)
 

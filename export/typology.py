@@ -19,7 +19,7 @@ from export.paper.certificate import TypologyCertificate, typology_certificate
 from export.progress import Progress
 from export.proof.evaluate import BAD, Evaluation, gather, require_fp32, settle
 from export.proof.golden import choose_golden
-from export.proof.half import try_fp16
+from export.proof.half import require_fp16, try_fp16
 from export.proof.measure import Latency, measure_latency
 from export.proof.parser_check import check_with_parser
 from export.proof.similar import similar_file
@@ -83,9 +83,10 @@ def export_sources(sources: Sequence[Source], order: TypologyOrder, progress: Pr
     found = settle(networks, evidence, order, progress)
     with progress.step("parser") as note:
         parsed = check_with_parser(found.networks)
-        note.text = parsed or "tensorrt_rtx is not installed here"
+        note.text = parsed or "no tensorrt_rtx could be loaded here"
     with progress.step("fp16") as note:
         half = try_fp16(found)
+        require_fp16(found, half, order)
         note.text = half.summary()
     with progress.step("latency") as note:
         latency = tuple(measure_latency(network, material.proof.images) for network in found.networks)
@@ -106,7 +107,7 @@ def _require_good_and_bad(source: Source, name: str) -> None:
 def _material(sources: Sequence[Source], order: TypologyOrder, progress: Progress) -> Material:
     spec = one_heightmap(sources, order.name)
     with progress.step("scans") as note:
-        sets = find_sets(order, sources[0].provenance)
+        sets = find_sets(order, *(source.provenance for source in sources))
         if not order.mixed_sizes:
             require_one_size((*sets.training, *sets.held_out))
         training = prepare_scans(candidates(sets.training), spec, sets.folder.scale)
@@ -140,7 +141,7 @@ def _networks(sources: Sequence[Source], material: Material, order: TypologyOrde
     good = material.training.images[[label == "good" for label in material.training.labels]]
     networks: list[Network] = []
     for source, member in zip(sources, order.members, strict=True):
-        name = order.name if order.source is not None else member.name or member.source.stem
+        name = order.name if order.source is not None else member.title
         with progress.step("onnx") as note:
             ready = prepare_kind(source, good, references=member.references, quantile=member.quantile)
             entry = member_of(ready, name, folder=order.name, weight=member.weight, embedding=order.embeddings and not networks)

@@ -6,6 +6,8 @@ import msgspec
 import numpy as np
 
 from calib.half import emulate_fp16
+from edge.errors import ExportError
+from export.order import TypologyOrder
 from export.proof.committee import badness_of
 from export.proof.evaluate import BAD, Evaluation
 
@@ -27,6 +29,18 @@ class HalfResult(msgspec.Struct, frozen=True, kw_only=True):
         if self.difference_max is None:
             return f"overflows on {self.images} scans (emulated)"
         return f"differs by at most {self.difference_max:.4f} on {self.images} scans (emulated)"
+
+
+def require_fp16(found: Evaluation, half: HalfResult, order: TypologyOrder) -> None:
+    """Raises ExportError when FP16 is shipped and would do on a GPU what the CPU, which computes it in float32, does not show."""
+    if all(network.precision != "fp16" for network in found.networks):
+        return
+    remedy = "Train it again with smaller weights or batch norm, or calibrate INT8 better"
+    if half.difference_max is None:
+        raise ExportError(f"{order.name} overflows in FP16", seen=f"{half.images} scans, emulated", remedy=remedy)
+    if half.escapes_added > order.added_escapes:
+        seen = f"{half.escapes_added} of {half.images} scans, emulated; allowed {order.added_escapes}"
+        raise ExportError(f"{order.name}: FP16 adds escapes over FP32", seen=seen, remedy=remedy)
 
 
 def try_fp16(found: Evaluation) -> HalfResult:

@@ -21,6 +21,7 @@ from export.order import LineOrder, RouterOrder, TypologyOrder
 from export.pipeline import Exported, assemble, export_line, prove
 from export.progress import Progress
 from export.proof.evaluate import Evaluation, gather, settle
+from export.proof.half import HalfResult, require_fp16
 from export.sets import find_sets
 from export.sources.load import load_source
 from export.typology import export_typology
@@ -214,6 +215,20 @@ def test_fp16_is_shipped_when_it_is_asked_for(workshop: Workshop) -> None:
     found = settled_with(workshop, sabotage=True, precision="fp16")
     assert [attempt.precision for attempt in found.attempts] == ["fp16"]
     assert found.comparison.difference_max < 0.01
+
+
+@pytest.mark.parametrize(
+    ("half", "message"),
+    [
+        (HalfResult(images=40, escapes_added=0, overkills_added=0, difference_max=None), "overflows in FP16"),
+        (HalfResult(images=40, escapes_added=1, overkills_added=0, difference_max=0.3), "FP16 adds escapes"),
+    ],
+)
+def test_fp16_that_only_a_gpu_would_get_wrong_is_not_shipped(workshop: Workshop, half: HalfResult, message: str) -> None:
+    order = workshop.order.typology[0]
+    with pytest.raises(ExportError, match=message):
+        require_fp16(settled_with(workshop, sabotage=False, precision="fp16"), half, order)
+    require_fp16(settled_with(workshop, sabotage=False), half, order)
 
 
 def test_a_network_that_is_not_good_enough_itself_is_told_so(workshop: Workshop) -> None:

@@ -71,6 +71,8 @@ BROKEN = {
     "an unknown precision": (MINIMAL + 'precision = "int4"\n', "precision"),
     "a source and members": (MINIMAL + '[[typology.member]]\nsource = "x.onnx"\n', "either source or"),
     "neither source nor members": (MINIMAL.replace('source = "nets/T3.safetensors"\n', ""), "either source or"),
+    "two members of one name": (COMMITTEE.replace("nets/b.onnx", "other/a.onnx"), "name of its own"),
+    "a member whose file name is no name": (COMMITTEE.replace("nets/b.onnx", "nets/b (1).onnx"), "name of its own"),
     "a member without weight": (COMMITTEE.replace("weight = 2.0", "weight = 0.0"), "member.weight"),
     "an autoencoder's border below the median": (COMMITTEE + "quantile = 0.2\n", "member.quantile"),
     "an unknown method": (MINIMAL + 'method = "guess"\n', "method"),

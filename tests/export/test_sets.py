@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -31,6 +32,22 @@ def test_the_split_is_the_one_the_network_was_trained_with(order: TypologyOrder)
     assert (sets.split.held_out, sets.split.seed, len(sets.held_out)) == (0.5, 7, 20)
     ordered = TypologyOrder(name="T3", source=order.source, scans=order.scans, held_out=0.2, seed=1)
     assert find_sets(ordered, {"held_out": "0.5", "seed": "7"}).split.seed == 1
+
+
+def test_a_split_counts_as_trained_only_when_every_member_says_so(order: TypologyOrder) -> None:
+    says, silent = {"held_out": "0.5", "seed": "7"}, {"framework": "onnx"}
+    assert find_sets(order, says, says).split.as_trained
+    assert not find_sets(order, says, silent).split.as_trained
+    assert not find_sets(order, silent).split.as_trained
+    assert find_sets(order, silent, says).split.seed == 7
+
+
+def test_members_trained_with_different_splits_prove_nothing_together(order: TypologyOrder) -> None:
+    one, other = {"held_out": "0.5", "seed": "7"}, {"held_out": "0.5", "seed": "8"}
+    with pytest.raises(DatasetError, match=r"different splits \(seen: held_out 0.5 seed 7, held_out 0.5 seed 8\)"):
+        find_sets(order, one, other)
+    said = msgspec.structs.replace(order, held_out=0.5, seed=7)
+    assert not find_sets(said, one, other).split.as_trained
 
 
 def test_scans_kept_aside_are_on_neither_side(order: TypologyOrder, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_a_change_is_told_at_once_and_not_with_the_next_heartbeat(start: Start, 
     cell.daemon._beat_ns = time.monotonic_ns() + 5_000_000_000
     cell.send(*encode_alive("cam", 0, 1))
     cell.until(lambda: cell.gate.states[-1].ready, seconds=3)
+    assert cell.gate.states[-1].camera_alive
 
 
 def test_the_state_comes_every_tenth_of_a_second(cell: Cell) -> None:
