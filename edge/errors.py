@@ -8,6 +8,7 @@ CordonError
 │   └── BundleContentError   a file of the bundle is missing or differs from its SHA-256
 ├── KnownAnswerError         a golden input did not give the score the bundle promises
 ├── EngineError              a network could not be compiled or run
+│   └── GpuError             the GPU, its driver or its memory failed: nothing it computes counts any more, the process must end
 ├── FrameError               a camera frame that may not be judged; carries the verdict's reason
 ├── LinkError                the serial link to the robot
 │   ├── PortMissingError     no such device
@@ -67,6 +68,10 @@ class KnownAnswerError(CordonError):
 
 class EngineError(CordonError):
     """A network could not be compiled or run."""
+
+
+class GpuError(EngineError):
+    """The GPU, its driver or its memory failed: nothing it computes counts any more, and only a new process can use it again."""
 
 
 class FrameError(CordonError):
