@@ -18,7 +18,7 @@ from edge.errors import FrameError
 from edge.inspector.heightmap.cpu import Preparer
 from edge.inspector.heightmap.letterbox import Letterbox
 from edge.inspector.heightmap.outliers import OutlierFinder
-from edge.inspector.heightmap.plane import PlaneRemover
+from edge.inspector.heightmap.plane import PlaneRemover, PlaneSamples, draws, least_squares, planes_through
 from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow, OutlierFilter, PercentileWindow, PlaneRemoval
 
 SHARED = Path(os.environ.get("CORDON_SHARED", Path(__file__).resolve().parents[3] / "shared"))
@@ -200,6 +200,73 @@ def test_the_fit_is_the_least_squares_plane_of_its_inliers() -> None:
     assert np.nanmax(np.abs(flat - (z - (a * xs + b * ys + c)))) < 1e-3
 
 
+def slow_plane(z: NDArray[np.float32], spec: PlaneRemoval) -> tuple[float, float, float]:
+    """Docs/heightmap.md, one number after the other."""
+    rows, cols = z.shape
+    down, across = -(-rows // 32), -(-cols // 32)
+    grid = [(x, y) for y in range(down // 2, rows, down) for x in range(across // 2, cols, across)]
+    points = np.array([(x, y, float(z[y, x])) for x, y in grid if not np.isnan(z[y, x])]).T
+    best, most = (0.0, 0.0, 0.0), -1
+    for a, b, c in planes_through(points, draws(spec.iterations)).tolist():
+        votes = sum(abs(((a * x + b * y) + c) - height) <= spec.inlier_mm for x, y, height in points.T.tolist())
+        best, most = ((a, b, c), votes) if votes > most else (best, most)
+    for _ in range(2):
+        places, heights = [0] * 6, [0] * 3
+        for y, x in np.argwhere(~np.isnan(z)).tolist():
+            r = z[y, x] - (np.float32(best[0] * x + best[2]) + np.float32(best[1] * y))
+            if abs(r) <= np.float32(spec.inlier_mm):
+                q = int(np.rint(r * np.float32(2**22 / spec.inlier_mm)))
+                places = [total + part for total, part in zip(places, (1, x, y, x * x, x * y, y * y), strict=True)]
+                heights = [total + part for total, part in zip(heights, (q, x * q, y * q), strict=True)]
+        step = least_squares(tuple(places), tuple(heights), spec.inlier_mm / 2**22)
+        best = best if step is None else (best[0] + step[0], best[1] + step[1], best[2] + step[2])
+    return best
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(20, 30), (40, 13), (3, 70)]), st.floats(0, 0.8), st.floats(-2, 2))
+def test_the_plane_is_the_documents_to_the_last_bit(seed: int, shape: tuple[int, int], missing: float, tilt: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows, cols = np.mgrid[: shape[0], : shape[1]]
+    z = (tilt * cols - 0.05 * rows + rng.normal(0, 0.2, shape) + 3 * (rng.random(shape) < 0.3)).astype(np.float32)
+    z[rng.random(shape) < missing] = np.nan
+    spec = PlaneRemoval(inlier_mm=0.3, iterations=12)
+    a, b, c = slow_plane(z, spec)
+    expected = z - ((a * cols[:1] + c).astype(np.float32) + (b * rows[:, :1]).astype(np.float32))
+    remover = PlaneRemover(spec, shape)
+    for _ in range(2):
+        flat = z.copy()
+        remover.remove(flat)
+        np.testing.assert_array_equal(flat, expected)
+
+
+def test_a_sample_exactly_at_the_limit_votes() -> None:
+    """A fused multiply-add would move it over the limit half of the time."""
+    rng = np.random.default_rng(8)
+    for _ in range(60):
+        points, candidates = rng.normal(0, 50, (3, 8)), rng.normal(0, 1, (4, 3))
+        a, b, c = candidates[2].tolist()
+        x, y, height = points[:, 5].tolist()
+        exact = abs(((a * x + b * y) + c) - height)
+        votes = [PlaneSamples(PlaneRemoval(inlier_mm=limit), (8, 8)).votes(candidates, points)[2] for limit in (exact, exact * (1 - 1e-15))]
+        assert votes[0] == votes[1] + 1
+
+
+def test_a_height_beyond_f32_near_the_plane_of_the_others_is_only_far_away() -> None:
+    z, _ = sheet_with_bead()
+    far = z.copy()
+    far[3, 3] = 3e38
+    remover = PlaneRemover(PlaneRemoval(inlier_mm=1e-4), z.shape)
+    remover.remove(far)
+    assert np.isfinite(far[np.isfinite(z)]).all()
+
+
+@pytest.mark.parametrize("points", [[(0, 0), (1, 1), (2, 2), (5, 5)], [(4, 0), (4, 9), (4, 2)], [(1, 7), (3, 7)], []])
+def test_points_in_a_line_fix_no_plane(points: list[tuple[int, int]]) -> None:
+    places = [sum(values) for values in zip((0,) * 6, *((1, x, y, x * x, x * y, y * y) for x, y in points), strict=True)]
+    assert least_squares(tuple(places), (9, 9, 9), 1.0) is None
+
+
 @pytest.mark.parametrize("valid", [0, 1, 2])
 def test_too_few_points_for_a_plane_are_refused(valid: int) -> None:
     z = np.full((32, 32), np.nan, np.float32)
@@ -232,11 +299,25 @@ def test_shrinking_averages_the_valid_part_of_each_area(size: tuple[int, int]) -
     box.place(image, out)
     inner = out[box.inside]
     total, weight = slow_area(image.astype(float), inner.shape), slow_area((image > 0).astype(float), inner.shape)
-    expected = np.where(weight >= 0.5, np.rint(total / np.maximum(weight, 0.5)), 0)
-    doubtful = np.abs(weight - 0.5) < 1e-5
-    assert (np.abs(inner - expected) <= 1)[~doubtful].all()
+    expected = np.where(weight >= 0.499, np.rint(total / np.maximum(weight, 0.499)), 0)
+    assert (np.abs(weight - 0.499) > 1e-5).all(), "no pixel on the edge"
+    assert (np.abs(inner - expected) <= 1).all()
     inner.fill(0)
     assert not out.any(), "zeros around the image"
+
+
+@pytest.mark.parametrize(("shape", "size"), [((32, 48), (20, 30)), ((24, 36), (10, 15)), ((12, 18), (18, 27))])
+def test_a_pixel_exactly_half_covered_is_data_however_the_halves_are_summed(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    rng, halves = np.random.default_rng(5), 0
+    for _ in range(20):
+        mask = np.repeat(rng.integers(0, 2, (1, shape[1])), shape[0], axis=0).astype(np.uint8)
+        out = np.zeros(size, np.uint8)
+        Letterbox(shape, *size).place(mask * np.uint8(200), out)
+        weight = slow_area(mask.astype(float), size) if size < shape else cv2.resize(mask.astype(float), size[::-1])
+        half = np.abs(weight - 0.5) < 1e-6
+        halves += np.count_nonzero(half)
+        assert (out[half] == 200).all()
+    assert halves > 50
 
 
 def test_no_data_does_not_darken_its_neighbours() -> None:

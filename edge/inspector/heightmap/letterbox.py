@@ -6,13 +6,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_COVERED = np.float32(0.499)
+"""Coverage below which an output pixel is no data. Not 0.5: exactly half is common, and two ways of summing fall on either side of it."""
+
 
 class Letterbox:
     """Places gray images of one shape into another; holds the buffers for both.
 
     One factor s = min(H / rows, W / cols) for both directions; the scaled size is floor(size x s + 0.5), at least 1. Shrinking
     averages each output pixel's area (cv2 INTER_AREA), enlarging interpolates linearly between pixel centres (cv2
-    INTER_LINEAR), both in f32 over valid pixels only; an output pixel less than half covered by valid ones is no data.
+    INTER_LINEAR), both in f32 over valid pixels only; an output pixel covered by valid ones to less than 0.499 is no data.
     """
 
     def __init__(self, shape: tuple[int, int], height: int, width: int) -> None:
@@ -39,7 +42,7 @@ class Letterbox:
         np.minimum(self._gray, 1.0, out=self._mask)
         weight = cv2.resize(self._mask, self._size, interpolation=self._how)
         total = cv2.resize(self._gray, self._size, interpolation=self._how)
-        np.divide(total, np.maximum(weight, np.float32(0.5)), out=total)
+        np.divide(total, np.maximum(weight, LEAST_COVERED), out=total)
         np.clip(np.rint(total, out=total), 1, 255, out=total)
-        total[weight < np.float32(0.5)] = 0
+        total[weight < LEAST_COVERED] = 0
         np.copyto(out[self.inside], total, casting="unsafe")

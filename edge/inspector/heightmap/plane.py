@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,12 @@ from edge.inspector.heightmap.spec import PlaneRemoval
 SAMPLES_PER_SIDE = 32
 """The candidate planes are made from and voted on by at most this many grid points per direction."""
 REFINEMENTS = 2
+STEPS_PER_INLIER = 1 << 22
+"""Residuals are summed in whole numbers of inlier_mm / 2^22, whose sums are the same in any order."""
 _COLLINEAR = 1e-6
+_FLAT = 1e-9
+_BAND_PIXELS = 1 << 15
+"""Rows are worked on in bands of about so many pixels, which stay in the processor's cache from step to step."""
 
 
 class PlaneRemover:
@@ -22,25 +28,73 @@ class PlaneRemover:
 
     def __init__(self, spec: PlaneRemoval, shape: tuple[int, int]) -> None:
         rows, cols = shape
-        self._inlier_mm, self._draws = spec.inlier_mm, draws(spec.iterations)
+        self._samples = PlaneSamples(spec, shape)
+        self._scale, self._inlier = spec.inlier_mm / STEPS_PER_INLIER, np.float32(spec.inlier_mm)
+        self._steps = np.float32(STEPS_PER_INLIER / spec.inlier_mm)
         self._x, self._y = np.arange(cols, dtype=np.float64), np.arange(rows, dtype=np.float64)
-        self._fitted, self._far = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        step_y, step_x = -(-rows // SAMPLES_PER_SIDE), -(-cols // SAMPLES_PER_SIDE)
-        self._grid = (slice(step_y // 2, None, step_y), slice(step_x // 2, None, step_x))
-        ys, xs = np.meshgrid(self._y[self._grid[0]], self._x[self._grid[1]], indexing="ij")
-        self._sample_x, self._sample_y = xs.reshape(-1), ys.reshape(-1)
+        self._columns = tuple(self._x**power for power in range(3))
+        self._rows = np.stack([np.arange(rows, dtype=np.int64) ** power for power in range(3)], axis=1)
+        self._row_sums = np.empty((5, rows), np.float64)
+        high = max(1, min(rows, _BAND_PIXELS // cols))
+        self._bands = tuple(slice(top, min(top + high, rows)) for top in range(0, rows, high))
+        self._fitted, self._far = np.empty((high, cols), np.float32), np.empty((high, cols), np.float32)
+        self._near, self._exact = np.empty((high, cols), np.bool_), np.empty((high, cols), np.float64)
 
     def remove(self, z: NDArray[np.float32]) -> None:
         """Subtract in place from f32 (rows, cols) heights in mm, NaN for no data. Raises FrameError FRAME_EMPTY without a plane."""
-        plane = self._best_candidate(z)
-        for _ in range(REFINEMENTS):
-            plane = self._refine(z, plane)
-        np.subtract(z, self._evaluate(plane), out=z)
+        plane = self._samples.best_plane(z)
+        with np.errstate(over="ignore", invalid="ignore"):  # a residual beyond f32 is far from the plane, as it was before
+            for _ in range(REFINEMENTS):
+                plane = self._refined(z, plane)
+            across, down = self._evaluate(plane)
+            for band in self._bands:
+                part = z[band]
+                np.subtract(part, np.add(across, down[band], out=self._fitted[: len(part)]), out=part)
 
-    def _best_candidate(self, z: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _evaluate(self, plane: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The plane's two summands: f32 (1, cols) and f32 (rows, 1)."""
+        return (plane[0] * self._x + plane[2]).astype(np.float32)[None, :], (plane[1] * self._y).astype(np.float32)[:, None]
+
+    def _refined(self, z: NDArray[np.float32], plane: NDArray[np.float64]) -> NDArray[np.float64]:
+        across, down = self._evaluate(plane)
+        for band in self._bands:
+            self._add_up(z[band], across, down[band], self._row_sums[:, band])
+        (n, sy, syy), (sx, sxy, _), (sxx, _, _), (sq, syq, _), (sxq, _, _) = (self._row_sums.astype(np.int64) @ self._rows).tolist()
+        step = least_squares((n, sx, sy, sxx, sxy, syy), (sq, sxq, syq), self._scale)
+        return plane if step is None else plane + step
+
+    def _add_up(self, z: NDArray[np.float32], across: NDArray[Any], down: NDArray[Any], sums: NDArray[np.float64]) -> None:
+        """Per row, over pixels near the plane: number, sum of x, of x^2, of the residuals in whole steps, of x times those."""
+        fitted, far, near, exact = (buffer[: len(z)] for buffer in (self._fitted, self._far, self._near, self._exact))
+        residual = np.subtract(z, np.add(across, down, out=fitted), out=far)
+        np.less_equal(np.abs(residual, out=fitted), self._inlier, out=near)
+        np.copyto(exact, near)
+        # Whole numbers below 2^53 throughout: BLAS may add and fuse in any order.
+        for power in range(3):
+            np.matmul(exact, self._columns[power], out=sums[power])
+        np.rint(np.multiply(residual, self._steps, out=residual), out=residual)
+        np.copyto(exact, 0.0)
+        np.copyto(exact, residual, where=near)
+        for power in range(2):
+            np.matmul(exact, self._columns[power], out=sums[3 + power])
+
+
+class PlaneSamples:
+    """Grid points of one image shape, the planes drawn through them, and their votes; holds the buffers for both."""
+
+    def __init__(self, spec: PlaneRemoval, shape: tuple[int, int]) -> None:
+        self._inlier_mm, self._draws = spec.inlier_mm, draws(spec.iterations)
+        steps = [-(-side // SAMPLES_PER_SIDE) for side in shape]
+        self._grid = (slice(steps[0] // 2, None, steps[0]), slice(steps[1] // 2, None, steps[1]))
+        ys, xs = (np.arange(side, dtype=np.float64)[grid] for side, grid in zip(shape, self._grid, strict=True))
+        self._places = np.stack([np.tile(xs, len(ys)), np.repeat(ys, len(xs))])
+        self._residuals, self._slopes = (np.empty(spec.iterations * self._places.shape[1], np.float64) for _ in range(2))
+
+    def best_plane(self, z: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The candidate (a, b, c) with the most votes, the earliest among equals. Raises FrameError FRAME_EMPTY."""
         heights = z[self._grid].reshape(-1).astype(np.float64)
         seen = np.isfinite(heights)
-        points = np.stack([self._sample_x[seen], self._sample_y[seen], heights[seen]])
+        points = np.concatenate([self._places[:, seen], heights[None, seen]])
         candidates = planes_through(points, self._draws)
         if not len(candidates):
             raise FrameError(
@@ -49,23 +103,19 @@ class PlaneRemover:
                 seen=f"{points.shape[1]} samples with data",
                 remedy="Check exposure and the camera's field of view, or export without plane removal",
             )
-        residuals = candidates[:, :2] @ points[:2]
-        residuals += candidates[:, 2:]
-        residuals -= points[2]
-        votes = np.count_nonzero(np.abs(residuals, out=residuals) <= self._inlier_mm, axis=1)
-        best: NDArray[np.float64] = candidates[int(np.argmax(votes))]
+        best: NDArray[np.float64] = candidates[int(np.argmax(self.votes(candidates, points)))]
         return best
 
-    def _evaluate(self, plane: NDArray[np.float64]) -> NDArray[np.float32]:
-        across, down = (plane[0] * self._x + plane[2]).astype(np.float32), (plane[1] * self._y).astype(np.float32)
-        np.add(across[None, :], down[:, None], out=self._fitted)
-        return self._fitted
-
-    def _refine(self, z: NDArray[np.float32], plane: NDArray[np.float64]) -> NDArray[np.float64]:
-        residual = np.subtract(z, self._evaluate(plane), out=self._far)
-        near = np.abs(residual) <= self._inlier_mm
-        step = least_squares(np.where(near, residual, np.float32(0)), near, self._x, self._y)
-        return plane if step is None else plane + step
+    def votes(self, candidates: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.intp]:
+        """How many of `points` f64 (3, m) lie within inlier_mm of each of `candidates` f64 (k, 3): (k,)."""
+        shape = len(candidates), points.shape[1]
+        residuals, slopes = (buffer[: shape[0] * shape[1]].reshape(shape) for buffer in (self._residuals, self._slopes))
+        a, b, c = (candidates[:, index, None] for index in range(3))
+        # One operation after the other, not as a matrix product: BLAS fuses and reorders, and a tie could fall to another plane.
+        np.add(np.multiply(a, points[0], out=residuals), np.multiply(b, points[1], out=slopes), out=residuals)
+        np.subtract(np.add(residuals, c, out=residuals), points[2], out=residuals)
+        votes: NDArray[np.intp] = np.count_nonzero(np.abs(residuals, out=residuals) <= self._inlier_mm, axis=1)
+        return votes
 
 
 def planes_through(points: NDArray[np.float64], fractions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -84,18 +134,26 @@ def planes_through(points: NDArray[np.float64], fractions: NDArray[np.float64]) 
 
 
 def least_squares(
-    z: NDArray[np.float32], near: NDArray[np.bool_], x: NDArray[np.float64], y: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
-    """The plane (a, b, c) with the least squared error over `near`; `z` is 0 elsewhere. None when those points fix no plane."""
-    per_column, per_row = near.sum(axis=0, dtype=np.float64), near.sum(axis=1, dtype=np.float64)
-    n, sx, sy = per_column.sum(), per_column @ x, per_row @ y
-    sxy = y @ (near.astype(np.float64) @ x)
-    z_column, z_row = z.sum(axis=0, dtype=np.float64), z.sum(axis=1, dtype=np.float64)
-    normal = np.array([[per_column @ (x * x), sxy, sx], [sxy, per_row @ (y * y), sy], [sx, sy, n]])
-    if n < 3 or np.linalg.matrix_rank(normal) < 3:
+    places: tuple[int, int, int, int, int, int], heights: tuple[int, int, int], scale: float
+) -> tuple[float, float, float] | None:
+    """The plane (a, b, c) with the least squared error; None when the points fix no plane.
+
+    `places` are the sums n, x, y, x^2, x y, y^2 and `heights` the sums q, x q, y q over the points, whole numbers that fit i64;
+    a height is q x `scale` mm. From there on in f64, in the order written: docs/heightmap.md promises it.
+    """
+    n, sx, sy, sxx, sxy, syy = (float(value) for value in places)
+    sq, sxq, syq = (float(value) for value in heights)
+    if n < 3:
         return None
-    solution: NDArray[np.float64] = np.linalg.solve(normal, np.array([z_column @ x, z_row @ y, z_row.sum()]))
-    return solution
+    mx, my, mq = sx / n, sy / n, sq / n
+    vxx, vyy, vxy = sxx - sx * mx, syy - sy * my, sxy - sx * my
+    cx, cy = sxq - sx * mq, syq - sy * mq
+    det = vxx * vyy - vxy * vxy
+    if not det > _FLAT * (vxx * vyy):
+        return None
+    a = ((cx * vyy - cy * vxy) / det) * scale
+    b = ((cy * vxx - cx * vxy) / det) * scale
+    return a, b, mq * scale - a * mx - b * my
 
 
 @functools.cache

@@ -11,6 +11,8 @@ from edge.errors import ConfigError
 
 MAX_SIDE = 2048
 """Largest height or width of a network's input in pixels."""
+INLIER_MM = (1e-4, 1e4)
+"""Plausible distance from the sheet's plane: between the noise of no camera and the size of any part."""
 
 
 class OutlierFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,7 +78,7 @@ class HeightmapSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             _require(self.outliers.window in (3, 5), "outliers.window", self.outliers.window)
             _require(0 < self.outliers.limit_mm < math.inf, "outliers.limit_mm", self.outliers.limit_mm)
         if self.plane is not None:
-            _require(0 < self.plane.inlier_mm < math.inf, "plane.inlier_mm", self.plane.inlier_mm)
+            _require(INLIER_MM[0] <= self.plane.inlier_mm <= INLIER_MM[1], "plane.inlier_mm", self.plane.inlier_mm)
             _require(1 <= self.plane.iterations <= 1024, "plane.iterations", self.plane.iterations)
 
 
