@@ -79,6 +79,39 @@ class CameraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         _between("inspector.camera.heartbeat_ms", self.heartbeat_ms, 0, 600_000)
 
 
+class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[inspector.gpu]`: the engines that `cordon engine build` made here, and how they are run."""
+
+    engines: Path
+    """Folder of the engines."""
+    box_keys: tuple[str, ...]
+    """Ed25519 public keys that sign engines, 64 hex digits each: the public half of `cordon engine build --box-key`."""
+    cache: Path | None = None
+    """Folder of TensorRT-RTX's compiled kernels, kept from one start to the next; writable by the inspector alone."""
+    device: str = "gpu"
+    streams: int = 4
+    """Engines that may run side by side; members of one committee and, with `engines = "all"`, all typologies share them."""
+    timeout_ms: float = 1000.0
+    """A GPU that has not finished a frame by then counts as hung, and the inspector ends."""
+    zero_copy: Literal["auto", "on", "off"] = "auto"
+    """Let the GPU read and write the host's memory: `auto` on integrated GPUs only."""
+    graphs: bool = True
+    """Replay each engine as a CUDA graph where it can be captured."""
+    fallback: Literal["none", "openvino"] = "none"
+    """`openvino`: judge on the CPU when the GPU cannot be used at start, if certificate and latency allow it."""
+    fallback_within_ms: float = 0.0
+    """The longest that the CPU may take from frame to scores."""
+
+    def __post_init__(self) -> None:
+        remedy = "Use gpu: the DLA cores take no explicit quantisation in TensorRT 10, and no INT8 in 11"
+        _require(self.device == "gpu", "inspector.gpu.device", self.device, remedy)
+        _keys("inspector.gpu.box_keys", self.box_keys, "Run `cordon keys new`, build with --box-key and paste the public key")
+        _between("inspector.gpu.streams", self.streams, 1, 32)
+        _between("inspector.gpu.timeout_ms", self.timeout_ms, 1, 60_000)
+        if self.fallback == "openvino":
+            _between("inspector.gpu.fallback_within_ms", self.fallback_within_ms, 0.1, 60_000)
+
+
 class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[inspector]`: cameras, the bundle and how it is run."""
 
@@ -86,7 +119,9 @@ class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     trusted_keys: tuple[str, ...]
     """Ed25519 public keys, 64 hex digits each, as `cordon keys new` prints them."""
     camera: tuple[CameraConfig, ...]
-    backend: Literal["openvino"] = "openvino"
+    backend: Literal["openvino", "tensorrt", "tensorrt_rtx"] = "openvino"
+    """The CPU, or a GPU with TensorRT or TensorRT-RTX."""
+    gpu: GpuConfig | None = None
     engines: Literal["named", "all"] = "named"
     """`all` runs every typology's engines on every frame as a cross-check."""
     threads: int = 2
@@ -97,10 +132,10 @@ class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Frames ZeroMQ may hold per camera; bounds memory together with max_frame_bytes."""
 
     def __post_init__(self) -> None:
-        _require(bool(self.trusted_keys), "inspector.trusted_keys", self.trusted_keys, "Run `cordon keys new` and paste the public key")
-        for key in self.trusted_keys:
-            hexadecimal = re.fullmatch(r"[0-9a-f]{64}", key) is not None
-            _require(hexadecimal, "inspector.trusted_keys", key, "A public key is 64 lower-case hex digits")
+        _keys("inspector.trusted_keys", self.trusted_keys, "Run `cordon keys new` and paste the public key")
+        if self.backend != "openvino":
+            remedy = "Add [inspector.gpu] with engines and box_keys; docs/gpu.md has an example"
+            _require(self.gpu is not None, "inspector.gpu", "missing", remedy)
         _require(bool(self.camera), "inspector.camera", self.camera, "Add one [[inspector.camera]] table per camera")
         names = [c.name for c in self.camera]
         _require(len(set(names)) == len(names), "inspector.camera.name", names, "Give every camera its own name")
@@ -114,6 +149,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     gate: GateConfig
     inspector: InspectorConfig
+
+    def __post_init__(self) -> None:
+        gpu, gate = self.inspector.gpu, self.gate
+        if gpu is not None and gpu.fallback != "none":
+            _between("inspector.gpu.fallback_within_ms", gpu.fallback_within_ms, 0.1, gate.budget_ms - gate.margin_ms)
 
 
 def load_config(path: Path) -> Config:
@@ -147,6 +187,12 @@ def _require(condition: bool, key: str, seen: object, remedy: str) -> None:
 
 def _between(key: str, value: float, low: float, high: float) -> None:
     _require(math.isfinite(value) and low <= value <= high, key, value, f"Choose a value from {low:g} to {high:g}")
+
+
+def _keys(key: str, values: tuple[str, ...], remedy: str) -> None:
+    _require(bool(values), key, values, remedy)
+    for value in values:
+        _require(re.fullmatch(r"[0-9a-f]{64}", value) is not None, key, value, "A public key is 64 lower-case hex digits")
 
 
 def _name(key: str, value: str) -> None:

@@ -53,7 +53,8 @@ class Reason(str, enum.Enum):
     ROUTER_UNSURE = "ROUTER_UNSURE"  # no typology named, and the router names none with confidence
     CROSS_CHECK = "CROSS_CHECK"  # engines = "all": another typology's check contradicts
     # the engine
-    ENGINE_FAILED = "ENGINE_FAILED"  # the engine raised
+    ENGINE_FAILED = "ENGINE_FAILED"  # the engine raised, or is missing, altered or of another box
+    GPU_FAULT = "GPU_FAULT"  # GPU, driver or GPU memory failed, or did not answer in time; the inspector starts again
     SCORE_INVALID = "SCORE_INVALID"  # not finite, outside 0..1, or a member is missing
     # the inspector
     INSPECTOR_DOWN = "INSPECTOR_DOWN"  # not connected, or silent for three heartbeats

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge.bundle import Bundle, Manifest, file_entries, sign_bundle, verify_bundle
 from edge.errors import ExportError, KnownAnswerError
 from edge.inspector.loader import load_engines
+from edge.inspector.machine import CpuMachine
 from export.network import THREADS
 from export.order import LineOrder, TypologyOrder
 from export.paper import certificate as paper
@@ -97,7 +98,7 @@ def prove(data: bytes, public_key: str) -> Bundle:
         if max(scores) - min(scores) <= max(golden.tolerance for golden in spec.golden):
             raise ExportError(f"{spec.name} answers everything alike", seen=scores, remedy="Train the network further")
     try:
-        load_engines(bundle, threads=THREADS, progress=lambda _: None)
+        load_engines(bundle, CpuMachine(threads=THREADS), progress=lambda _: None)
     except KnownAnswerError as exc:
         raise ExportError("the new bundle does not repeat its own answers", seen=exc, remedy="Export it again, and report this") from exc
     return bundle

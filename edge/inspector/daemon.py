@@ -16,14 +16,16 @@ import zmq
 from edge.bundle import open_bundle
 from edge.config import Config, load_config
 from edge.contract import Expect, Reason
-from edge.errors import BundleError, ContractError, CordonError, EngineError, FrameError, KnownAnswerError
+from edge.errors import BundleError, ContractError, CordonError, EngineError, FrameError, GpuError, KnownAnswerError
 from edge.inspector.camera import NS_PER_MS, Arrival, CameraFeed
 from edge.inspector.frame import FrameHeader, payload_image
 from edge.inspector.gate_link import GateLink
 from edge.inspector.judging import Finding, choose_typology, inspect
-from edge.inspector.loader import Judge, Loaded, load_engines
+from edge.inspector.loader import Judge, Loaded
+from edge.inspector.machines import load
 from edge.inspector.rehearsal import EVERY_MS, Rehearsal
-from edge.inspector.reporting import Status, refusal, report_of
+from edge.inspector.reporting import Status, reason_of, refusal, report_of
+from edge.inspector.scan import Scan
 
 HEARTBEAT_NS = 100 * NS_PER_MS
 FAULT_WAIT_S = 1.0
@@ -103,7 +105,7 @@ class InspectorDaemon:
         try:
             bundle = open_bundle(self._config.bundle, self._config.trusted_keys)
             self._milestone(f"bundle {bundle.manifest.name} version {bundle.manifest.version} verified, hash {bundle.hash[:12]}")
-            loaded = load_engines(bundle, threads=self._config.threads, progress=self._progress)
+            loaded = load(bundle, self._config, progress=self._progress)
         except (BundleError, KnownAnswerError, EngineError) as exc:
             self._tell_fault(exc)
             self.close()
@@ -111,8 +113,8 @@ class InspectorDaemon:
         self._milestone(f"{len(loaded.judges)} typologies on {loaded.backend}, {loaded.known_answers} golden inputs agreed")
         return loaded
 
-    def _progress(self, name: str) -> None:
-        self._milestone(f"{name} compiled and proved")
+    def _progress(self, step: str) -> None:
+        self._milestone(step)
         self._keep_connected()
         self._tell_state(time.monotonic_ns(), camera_alive=False)
 
@@ -120,7 +122,7 @@ class InspectorDaemon:
         until = time.monotonic() + FAULT_WAIT_S
         while time.monotonic() < until:
             self._gate.connect()
-            if self._gate.connected and self._gate.send(self._status.state(ready=False, camera_alive=False, fault=str(exc))):
+            if self._gate.connected and self._gate.send(self._status.state(ready=False, camera_alive=False, fault=exc)):
                 # Closing with unread packets would make the gate's kernel report a reset before the fault.
                 while self._gate.receive() is not None:
                     continue
@@ -210,12 +212,12 @@ class InspectorDaemon:
             return refusal(arrival.reason, arrival.detail), None
         try:
             typology = choose_typology(header.typology, self._expected_typology(header), self._loaded)
-            image = payload_image(header, arrival.payload)
-            finding = inspect(self._loaded, header, image, typology, every_engine=self._config.engines == "all")
+            scan = Scan.of(header, payload_image(header, arrival.payload))
+            finding = inspect(self._loaded, scan, typology, every_engine=self._config.engines == "all")
         except FrameError as exc:
             return refusal(exc.reason, str(exc)), None
         except EngineError as exc:
-            return refusal(Reason.ENGINE_FAILED, str(exc)), exc
+            return refusal(reason_of(exc), str(exc)), exc
         self._rehearsal.keep(arrival, finding)
         return finding, None
 
@@ -236,13 +238,15 @@ class InspectorDaemon:
 
     def _prewarm(self, judge: Judge) -> None:
         try:
-            for engine in judge.engines:
-                engine.run()
+            self._loaded.machine.warm(judge.engines)
         except EngineError as exc:
             self._engine_failed(exc)
 
     def _engine_failed(self, exc: EngineError) -> None:
         log.warning("%s", exc)
+        if isinstance(exc, GpuError):
+            self._tell_fault(exc)
+            raise exc
         now = time.monotonic()
         self._faults.append(now)
         if len(self._faults) == ENGINE_FAULTS and now - self._faults[0] <= ENGINE_WINDOW_S:

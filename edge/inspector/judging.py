@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
 
 from edge.contract import Reason
 from edge.errors import FrameError
-from edge.inspector.frame import FrameHeader
-from edge.inspector.loader import Judge, Loaded, Preparation
+from edge.inspector.loader import Judge, Loaded
+from edge.inspector.machine import prepare_and_run
+from edge.inspector.scan import Scan
 from edge.inspector.scoring import Route, Score
 
 
@@ -45,20 +42,18 @@ def choose_typology(named: str | None, expected: str | None, loaded: Loaded) -> 
     return typology
 
 
-def inspect(loaded: Loaded, header: FrameHeader, image: NDArray[Any], typology: str | None, *, every_engine: bool) -> Finding:
-    """Judge `image` (rows, cols) as `typology`, or as what the router names. Raises FrameError or EngineError."""
+def inspect(loaded: Loaded, scan: Scan, typology: str | None, *, every_engine: bool) -> Finding:
+    """Judge `scan` as `typology`, or as what the router names. Raises FrameError or EngineError."""
     if typology is None or every_engine:
-        return _inspect_with_all(loaded, header, image, typology)
+        return _inspect_with_all(loaded, scan, typology)
     judge = loaded.judges[typology]
-    _prepare(judge.preparation, header, image)
-    prepared_ns = time.monotonic_ns()
-    return _found(judge, judge.score(), None, prepared_ns)
+    prepare_and_run(loaded.machine, scan, (judge.preparation,), judge.engines)
+    return _found(judge, judge.score(), None, loaded.machine.prepared_ns)
 
 
-def _inspect_with_all(loaded: Loaded, header: FrameHeader, image: NDArray[Any], typology: str | None) -> Finding:
-    for preparation in loaded.preparations:
-        _prepare(preparation, header, image)
-    prepared_ns = time.monotonic_ns()
+def _inspect_with_all(loaded: Loaded, scan: Scan, typology: str | None) -> Finding:
+    prepare_and_run(loaded.machine, scan, loaded.preparations, loaded.engines)
+    prepared_ns = loaded.machine.prepared_ns
     route = None if loaded.router is None else loaded.router.route()
     scores = {name: judge.score() for name, judge in loaded.judges.items()}
     confident = route is not None and loaded.router is not None and route.confidence >= loaded.router.spec.confidence
@@ -69,10 +64,6 @@ def _inspect_with_all(loaded: Loaded, header: FrameHeader, image: NDArray[Any], 
     if typology is None:
         return _unsure(route, prepared_ns)
     return _found(loaded.judges[typology], scores[typology], route, prepared_ns)
-
-
-def _prepare(preparation: Preparation, header: FrameHeader, image: NDArray[Any]) -> None:
-    preparation.prepare(image, kind=header.kind, z_scale_mm=header.z_scale_mm, z_offset_mm=header.z_offset_mm, no_data=header.no_data_value)
 
 
 def _found(judge: Judge, score: Score, route: Route | None, prepared_ns: int) -> Finding:

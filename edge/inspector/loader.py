@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -13,25 +14,13 @@ from numpy.typing import NDArray
 
 from edge.bundle import Bundle, Golden, RouterSpec, TypologySpec
 from edge.errors import BundleContentError, CordonError, FrameError, KnownAnswerError
-from edge.inspector.engines.openvino import Compiler, Engine
 from edge.inspector.frame import DTYPES
-from edge.inspector.heightmap.cpu import Preparer
 from edge.inspector.heightmap.spec import HeightmapSpec
+from edge.inspector.machine import Engine, Machine, Preparation, prepare_and_run
+from edge.inspector.scan import Scan
 from edge.inspector.scoring import Route, Score, route, typology_score
 
 NO_MEAN, NO_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-
-
-class Preparation:
-    """One heightmap spec with the memory its networks read: prepared once per frame, however many engines share it."""
-
-    def __init__(self, spec: HeightmapSpec) -> None:
-        self._preparer = Preparer(spec)
-        self.data = np.zeros((spec.height, spec.width), np.uint8)
-
-    def prepare(self, image: NDArray[Any], *, kind: str, z_scale_mm: float, z_offset_mm: float, no_data: float) -> None:
-        """Fill `data` from `image` (rows, cols). Raises FrameError."""
-        self._preparer.prepare(image, kind=kind, z_scale_mm=z_scale_mm, z_offset_mm=z_offset_mm, no_data=no_data, out=self.data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +32,8 @@ class Judge:
     engines: tuple[Engine, ...]
 
     def score(self) -> Score:
-        """Badness of what lies prepared. Raises EngineError or FrameError SCORE_INVALID."""
-        outputs = [engine.run().tolist() for engine in self.engines]
+        """Badness of what the engines ran on last. Raises FrameError SCORE_INVALID."""
+        outputs = [engine.output.tolist() for engine in self.engines]
         return typology_score(outputs, self.spec.members, self.spec.combine, self.spec.bad_label)
 
 
@@ -57,8 +46,8 @@ class Router:
     engine: Engine
 
     def route(self) -> Route:
-        """The likeliest typology of what lies prepared. Raises EngineError or FrameError SCORE_INVALID."""
-        return route(self.engine.run().tolist(), self.spec.member.classes)
+        """The likeliest typology of what the engine ran on last. Raises FrameError SCORE_INVALID."""
+        return route(self.engine.output.tolist(), self.spec.member.classes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,60 +56,84 @@ class Loaded:
 
     bundle: str
     version: int
-    backend: str
+    machine: Machine
     judges: dict[str, Judge]
     router: Router | None
-    known_answers: int
+    known_answers: int = 0
 
     @property
+    def backend(self) -> str:
+        """What judges here, as every record names it."""
+        return self.machine.name
+
+    @functools.cached_property
     def preparations(self) -> tuple[Preparation, ...]:
         """The distinct preparations of all judges and the router."""
         users: list[Judge | Router] = [*self.judges.values(), *([self.router] if self.router else [])]
         return tuple({id(user.preparation): user.preparation for user in users}.values())
 
+    @functools.cached_property
+    def engines(self) -> tuple[Engine, ...]:
+        """Every engine, the router's last."""
+        members = [engine for judge in self.judges.values() for engine in judge.engines]
+        return (*members, *([self.router.engine] if self.router else []))
 
-def load_engines(bundle: Bundle, *, threads: int, progress: Callable[[str], None]) -> Loaded:
-    """Compile in the bundle's order and re-run every golden input; `progress` hears each network as it is ready.
+
+def load_engines(bundle: Bundle, machine: Machine, *, progress: Callable[[str], None]) -> Loaded:
+    """Make every engine of `bundle` on `machine`, then run every golden input; `progress` hears each step's end.
 
     Raises EngineError, BundleContentError (a golden file of the wrong size) or KnownAnswerError.
     """
-    compiler = Compiler(threads=threads)
     preparations: dict[HeightmapSpec, Preparation] = {}
-    judges: dict[str, Judge] = {}
-    answers = 0
+    judges = {}
     for spec in bundle.manifest.typologies:
-        preparation = _preparation_for(spec.heightmap, preparations)
-        engines = tuple(compiler.compile(member, bundle.files[member.file], preparation.data) for member in spec.members)
-        judges[spec.name] = judge = Judge(spec=spec, preparation=preparation, engines=engines)
-        answers += _prove_judge(judge, bundle)
-        progress(spec.name)
+        judges[spec.name] = _judge_for(spec, machine, preparations, bundle)
+        progress(f"{spec.name} loaded")
     router = None
     if bundle.manifest.router is not None:
-        router = _load_router(bundle.manifest.router, compiler, preparations, bundle)
-        answers += _prove_router(router, bundle)
-        progress("router")
-    return Loaded(
-        bundle=bundle.hash, version=bundle.manifest.version, backend=compiler.backend, judges=judges, router=router, known_answers=answers
-    )
+        router = _router_for(bundle.manifest.router, machine, preparations, bundle)
+        progress("router loaded")
+    machine.ready()
+    loaded = Loaded(bundle=bundle.hash, version=bundle.manifest.version, machine=machine, judges=judges, router=router)
+    return replace(loaded, known_answers=_prove(loaded, bundle, progress))
 
 
-def _preparation_for(spec: HeightmapSpec, preparations: dict[HeightmapSpec, Preparation]) -> Preparation:
-    """The one that makes these pixels; how networks normalise them is their own affair and keeps nobody apart."""
-    pixels = msgspec.structs.replace(spec, mean=NO_MEAN, std=NO_STD)
-    return preparations.setdefault(pixels, Preparation(pixels))
+def _judge_for(spec: TypologySpec, machine: Machine, preparations: dict[HeightmapSpec, Preparation], bundle: Bundle) -> Judge:
+    preparation = _preparation_for(spec.heightmap, machine, preparations)
+    engines = tuple(machine.engine(member, bundle.files[member.file], preparation, spec.name) for member in spec.members)
+    return Judge(spec=spec, preparation=preparation, engines=engines)
 
 
-def _load_router(spec: RouterSpec, compiler: Compiler, preparations: dict[HeightmapSpec, Preparation], bundle: Bundle) -> Router:
-    preparation = _preparation_for(spec.heightmap, preparations)
-    engine = compiler.compile(spec.member, bundle.files[spec.member.file], preparation.data)
+def _router_for(spec: RouterSpec, machine: Machine, preparations: dict[HeightmapSpec, Preparation], bundle: Bundle) -> Router:
+    preparation = _preparation_for(spec.heightmap, machine, preparations)
+    engine = machine.engine(spec.member, bundle.files[spec.member.file], preparation, None)
     return Router(spec=spec, preparation=preparation, engine=engine)
 
 
-def _prove_judge(judge: Judge, bundle: Bundle) -> int:
+def _preparation_for(spec: HeightmapSpec, machine: Machine, preparations: dict[HeightmapSpec, Preparation]) -> Preparation:
+    """The one that makes these pixels; how networks normalise them is their own affair and keeps nobody apart."""
+    pixels = msgspec.structs.replace(spec, mean=NO_MEAN, std=NO_STD)
+    if pixels not in preparations:
+        preparations[pixels] = machine.preparation(pixels)
+    return preparations[pixels]
+
+
+def _prove(loaded: Loaded, bundle: Bundle, progress: Callable[[str], None]) -> int:
+    answers = 0
+    for name, judge in loaded.judges.items():
+        answers += _prove_judge(judge, loaded.machine, bundle)
+        progress(f"{name} proved")
+    if loaded.router is not None:
+        answers += _prove_router(loaded.router, loaded.machine, bundle)
+        progress("router proved")
+    return answers
+
+
+def _prove_judge(judge: Judge, machine: Machine, bundle: Bundle) -> int:
     spec = judge.spec
     for golden in spec.golden:
         with _answering(golden):
-            _prepare_golden(golden, judge.preparation, bundle)
+            prepare_and_run(machine, golden_scan(golden, bundle), (judge.preparation,), judge.engines)
             found = judge.score()
         score = found.value
         same_side = (score > spec.threshold) == (golden.score > spec.threshold)
@@ -136,11 +149,11 @@ def _members_agree(golden: Golden, found: Score) -> bool:
     return all(abs(own - promised) <= golden.tolerance for promised, own in pairs)
 
 
-def _prove_router(router: Router, bundle: Bundle) -> int:
+def _prove_router(router: Router, machine: Machine, bundle: Bundle) -> int:
     limit = router.spec.confidence
     for golden in router.spec.golden:
         with _answering(golden):
-            _prepare_golden(golden, router.preparation, bundle)
+            prepare_and_run(machine, golden_scan(golden, bundle), (router.preparation,), (router.engine,))
             found = router.route()
         agrees = found.typology == golden.label and abs(found.confidence - golden.score) <= golden.tolerance
         if not (agrees and (found.confidence >= limit) == (golden.score >= limit)):
@@ -156,9 +169,10 @@ def _answering(golden: Golden) -> Iterator[None]:
         raise KnownAnswerError(f"golden input {golden.file} gives no score", seen=exc, remedy="Export the bundle again") from exc
 
 
-def _prepare_golden(golden: Golden, preparation: Preparation, bundle: Bundle) -> None:
-    preparation.prepare(
-        _golden_image(golden, bundle),
+def golden_scan(golden: Golden, bundle: Bundle) -> Scan:
+    """The frame that a golden input recorded. Raises BundleContentError when its file has another size."""
+    return Scan(
+        image=_golden_image(golden, bundle),
         kind=golden.kind,
         z_scale_mm=golden.z_scale_mm,
         z_offset_mm=golden.z_offset_mm,

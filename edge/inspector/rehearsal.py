@@ -15,6 +15,7 @@ from edge.inspector.frame import check_header, check_payload, payload_image, rea
 from edge.inspector.judging import Finding
 from edge.inspector.loader import Judge, Loaded
 from edge.inspector.reporting import report_of
+from edge.inspector.scan import Scan
 
 EVERY_MS = 2
 LONGEST_NS = 1_000 * NS_PER_MS
@@ -53,11 +54,7 @@ class Rehearsal:
         check_header(header)
         check_payload(header, arrival.payload)
         hashlib.blake2b(arrival.payload, digest_size=16).hexdigest()
-        self._judge.preparation.prepare(
-            payload_image(header, arrival.payload),
-            kind=header.kind,
-            z_scale_mm=header.z_scale_mm,
-            z_offset_mm=header.z_offset_mm,
-            no_data=header.no_data_value,
-        )
+        scan = Scan.of(header, payload_image(header, arrival.payload))
+        loaded.machine.take(scan)
+        self._judge.preparation.prepare(scan)
         encode(report_of(arrival, header, finding, loaded))

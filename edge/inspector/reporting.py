@@ -6,6 +6,7 @@ import os
 import time
 
 from edge.contract import CONTRACT_VERSION, FrameEvent, InspectorState, Reason, Report
+from edge.errors import CordonError, EngineError, FrameError, GpuError
 from edge.inspector.camera import Arrival
 from edge.inspector.frame import FrameHeader
 from edge.inspector.judging import Finding
@@ -34,13 +35,13 @@ class Status:
         else:
             self._refused += 1
 
-    def state(self, *, ready: bool, camera_alive: bool, fault: str = "") -> InspectorState:
-        """The message for the gate; a `fault` is one of the bundle, and then nothing is ready."""
+    def state(self, *, ready: bool, camera_alive: bool, fault: CordonError | None = None) -> InspectorState:
+        """The message for the gate; with a `fault` nothing is ready."""
         loaded = self.loaded
         return InspectorState(
             version=CONTRACT_VERSION,
             pid=os.getpid(),
-            ready=ready and not fault,
+            ready=ready and fault is None,
             backend="" if loaded is None else loaded.backend,
             bundle="" if loaded is None else loaded.bundle,
             bundle_version=0 if loaded is None else loaded.version,
@@ -51,9 +52,18 @@ class Status:
             gaps=self._gaps,
             refused=self._refused,
             sent_ns=time.monotonic_ns(),
-            fault_reason=Reason.BUNDLE_FAULT if fault else None,
-            fault=fault[:MAX_DETAIL],
+            fault_reason=None if fault is None else reason_of(fault),
+            fault="" if fault is None else str(fault)[:MAX_DETAIL],
         )
+
+
+def reason_of(fault: CordonError) -> Reason:
+    """What a verdict says when `fault` is why there is none."""
+    if isinstance(fault, FrameError):
+        return fault.reason
+    if isinstance(fault, GpuError):
+        return Reason.GPU_FAULT
+    return Reason.ENGINE_FAILED if isinstance(fault, EngineError) else Reason.BUNDLE_FAULT
 
 
 def refusal(reason: Reason, detail: str) -> Finding:

@@ -15,6 +15,7 @@ from edge.bundle import verify_bundle
 from edge.bundle_similar import unpack_similar
 from edge.errors import ExportError
 from edge.inspector.loader import load_engines
+from edge.inspector.machine import CpuMachine
 from edge.manifest import Combine
 from export.graph.inspection import SIDES
 from export.order import LineOrder, MemberOrder, TypologyOrder
@@ -56,7 +57,7 @@ def exported_with(workshop: Workshop, sources: tuple[Path, Path], how: Combine, 
 def test_a_committee_is_proved_as_the_box_combines_it(workshop: Workshop, sources: tuple[Path, Path], how: Combine) -> None:
     exported = exported_with(workshop, sources, how)
     bundle = verify_bundle(exported.data, (workshop.public_key,))
-    judge = load_engines(bundle, threads=1, progress=lambda _: None).judges["T3"]
+    judge = load_engines(bundle, CpuMachine(threads=1), progress=lambda _: None).judges["T3"]
     assert [engine.member.name for engine in judge.engines] == ["first", "second"]
     (typology,) = bundle.manifest.typologies
     assert (typology.combine, [m.weight for m in typology.members]) == (how, [1.0, 3.0])
@@ -134,7 +135,7 @@ def test_a_siamese_network_ships_with_its_references_inside(workshop: Workshop, 
     assert (found.shipped.auroc, found.shipped.shipped.escapes, found.flips.total) == (1.0, 0, 0)
     graph = read_model(bytes(exported.bundle.files["T3/siamese.onnx"])).graph
     assert [list(t.dims) for t in graph.initializer if t.name == SIDES] == [[1, 5, 128]]
-    assert load_engines(exported.bundle, threads=1, progress=lambda _: None).known_answers == 4
+    assert load_engines(exported.bundle, CpuMachine(threads=1), progress=lambda _: None).known_answers == 4
 
 
 def test_members_that_see_different_heightmaps_are_refused() -> None:

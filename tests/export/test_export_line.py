@@ -16,6 +16,7 @@ from calib.quantise import read_model
 from edge.bundle import Bundle, file_entries, sign_bundle, verify_bundle
 from edge.errors import BundleError, ExportError
 from edge.inspector.loader import load_engines
+from edge.inspector.machine import CpuMachine
 from export.network import full_network, member_of
 from export.order import LineOrder, RouterOrder, TypologyOrder
 from export.pipeline import Exported, assemble, export_line, prove
@@ -43,7 +44,7 @@ def certificate_of(bundle: Bundle) -> dict:
 
 def test_the_bundle_opens_with_the_public_key_and_loads_on_the_box(exported: Exported, workshop: Workshop) -> None:
     bundle = verify_bundle(exported.data, (workshop.public_key,))
-    loaded = load_engines(bundle, threads=1, progress=quiet)
+    loaded = load_engines(bundle, CpuMachine(threads=1), progress=quiet)
     assert set(loaded.judges) == {"T3", "T9"}
     assert loaded.router is not None
     assert loaded.known_answers == 2 * 4 + 2

@@ -18,6 +18,7 @@ from edge.gate.verdict import Asked, Facts, decide
 from edge.inspector.engines.openvino import Compiler
 from edge.inspector.heightmap.spec import MillimetreWindow
 from edge.inspector.loader import Loaded, load_engines
+from edge.inspector.machine import CpuMachine
 
 Start = Callable[..., Cell]
 COMMITTEES: tuple[tuple[Combine, int], ...] = (("mean", 3), ("weighted", 2), ("weighted", 3), ("vote", 2), ("vote", 3))
@@ -30,7 +31,7 @@ def signed(bundle: TinyBundle, change: Callable[[Manifest], Manifest] = lambda m
 
 
 def loaded(bundle: Bundle) -> Loaded:
-    return load_engines(bundle, threads=1, progress=lambda _: None)
+    return load_engines(bundle, CpuMachine(threads=1), progress=lambda _: None)
 
 
 def facts(report: Report, state: InspectorState) -> Facts:

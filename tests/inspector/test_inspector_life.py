@@ -319,7 +319,7 @@ def test_a_network_that_differs_from_the_manifest_is_refused(refused: Callable[.
     error, gate = refused(config)
     assert isinstance(error, EngineError)
     assert "[1,1,8,8]" in str(error)
-    assert gate.states[-1].fault_reason is Reason.BUNDLE_FAULT
+    assert gate.states[-1].fault_reason is Reason.ENGINE_FAILED
 
 
 # -- as its own process
