@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -18,6 +19,7 @@ from edge.config import Config, load_config
 from edge.contract import Expect, Reason
 from edge.errors import BundleError, ContractError, CordonError, EngineError, FrameError, GpuError, KnownAnswerError
 from edge.inspector.camera import NS_PER_MS, Arrival, CameraFeed
+from edge.inspector.cuda.leave import gave_up, leave
 from edge.inspector.frame import FrameHeader, payload_image
 from edge.inspector.gate_link import GateLink
 from edge.inspector.judging import Finding, choose_typology, inspect
@@ -81,11 +83,13 @@ class InspectorDaemon:
         self._stopping = True
 
     def close(self) -> None:
-        """Free the sockets; the gate sees its connection end. The garbage collector is as before."""
+        """Free the sockets, then the engines; the gate sees its connection end. The garbage collector is as before."""
         self._gate.close()
         for feed in self._feeds:
             feed.socket.close()
         self._context.term()
+        if self._status.loaded is not None:
+            self._status.loaded.machine.close()
         gc.unfreeze()
         gc.enable()
 
@@ -257,7 +261,18 @@ class InspectorDaemon:
 def run_inspector(config_path: Path) -> int:
     """`cordon run inspector`: until SIGTERM, then 0. Raises CordonError when it cannot start or its engines keep failing."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    daemon = InspectorDaemon(load_config(config_path))
+    try:
+        _serve(load_config(config_path))
+    except GpuError as exc:
+        print(f"cordon run: {type(exc).__name__}: {exc}", file=sys.stderr)
+        leave(1)
+    if gave_up():
+        leave(0)
+    return 0
+
+
+def _serve(config: Config) -> None:
+    daemon = InspectorDaemon(config)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         daemon.stop()
@@ -268,4 +283,3 @@ def run_inspector(config_path: Path) -> int:
         daemon.run()
     finally:
         daemon.close()
-    return 0

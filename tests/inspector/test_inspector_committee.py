@@ -18,7 +18,8 @@ from edge.gate.verdict import Asked, Facts, decide
 from edge.inspector.engines.openvino import Compiler
 from edge.inspector.heightmap.spec import MillimetreWindow
 from edge.inspector.loader import Loaded, load_engines
-from edge.inspector.machine import CpuMachine
+from edge.inspector.machine import CpuMachine, prepare_and_run
+from edge.inspector.scan import Scan
 
 Start = Callable[..., Cell]
 COMMITTEES: tuple[tuple[Combine, int], ...] = (("mean", 3), ("weighted", 2), ("weighted", 3), ("vote", 2), ("vote", 3))
@@ -182,11 +183,12 @@ def test_an_embedding_is_bound_once_and_changes_no_score() -> None:
     image = frame_image(55, seed=4)
     scores = []
     for bundle in (plain, rich):
-        judge = loaded(signed(bundle)).judges["T2"]
-        judge.preparation.data[:] = image
+        box = loaded(signed(bundle))
+        judge = box.judges["T2"]
+        prepare_and_run(box.machine, Scan(image=image, kind="heightmap"), (judge.preparation,), judge.engines)
         scores.append(judge.score())
         seen = judge.engines[0].embedding
-        judge.score()
+        box.machine.warm(judge.engines)
         assert judge.engines[0].embedding is seen
     assert scores[0] == scores[1]
     assert judge.engines[1].embedding is None

@@ -149,7 +149,7 @@ def test_a_committee_reports_every_member(start: Start) -> None:
 
 def warmed(cell: Cell) -> bool:
     """Did the expected typology's engine run for a trigger without a frame?"""
-    output = cell.daemon._loaded.judges["T5"].engines[0]._output
+    output = cell.daemon._loaded.judges["T5"].engines[0].output
     output.fill(-1)
     cell.expect("T5")
     for _ in range(4):
