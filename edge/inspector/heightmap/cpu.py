@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract import Reason
-from edge.errors import FrameError
 from edge.inspector.heightmap.fastai_resize import FastaiResize
+from edge.inspector.heightmap.heights import Scaler
 from edge.inspector.heightmap.letterbox import Letterbox
 from edge.inspector.heightmap.outliers import OutlierFinder
 from edge.inspector.heightmap.plane import PlaneRemover
+from edge.inspector.heightmap.rasterise import CloudReader
+from edge.inspector.heightmap.refusals import check_image, empty, nonfinite, require_contrast
 from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow
 
 Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
@@ -40,23 +39,29 @@ class Preparer:
     ) -> None:
         """Write the heightmap of `image` (rows, cols) into `out`, u8 (spec.height, spec.width), 0 = no data.
 
-        `kind` is "heightmap" (u8, 0 = no data) or "range" (u16 or f32, z = value * z_scale_mm + z_offset_mm). `no_data` may be NaN
-        for f32. `image` is not changed. Raises FrameError: FRAME_KIND, FRAME_DTYPE, FRAME_SHAPE, FRAME_NONFINITE, FRAME_EMPTY.
+        `kind` is "heightmap" (u8, 0 = no data), "range" (u16 or f32, z = value * z_scale_mm + z_offset_mm) or "cloud" (f32
+        (rows, cols, 3): x, y in mm and a value as in a range image). `no_data` may be NaN for f32. `image` is not changed.
+        Raises FrameError: FRAME_KIND, FRAME_DTYPE, FRAME_SHAPE, FRAME_NONFINITE, FRAME_EMPTY.
         """
-        _check_image(image, kind)
-        if self._work is None or self._work.shape != image.shape:
-            self._work = _Workspace(self.spec, (image.shape[0], image.shape[1]))
+        check_image(self.spec, image, kind)
+        if self._work is None or self._work.takes != image.shape:
+            self._work = _Workspace(self.spec, image.shape)
         if kind == "heightmap":
             self._work.from_gray(image, out)
         else:
-            self._work.from_range(image, np.float32(z_scale_mm), np.float32(z_offset_mm), no_data, out)
+            self._work.from_heights(image, Scaler(np.float32(z_scale_mm), np.float32(z_offset_mm), no_data), out)
 
 
 class _Workspace:
     """The buffers and steps for one shape of frame."""
 
-    def __init__(self, spec: HeightmapSpec, shape: tuple[int, int]) -> None:
-        self.shape = shape
+    def __init__(self, spec: HeightmapSpec, takes: tuple[int, ...]) -> None:
+        self.takes = takes
+        """Shape of the frame: (rows, cols), or (rows, cols, 3) of a cloud."""
+        shape = takes[0], takes[1]
+        self._cloud = CloudReader(spec.rasterise, shape) if len(takes) == 3 else None
+        if self._cloud is not None:
+            shape = self._cloud.shape
         self._window = spec.window
         self._resizer = _resizer(spec, shape)
         self._outliers = None if spec.outliers is None else OutlierFinder(spec.outliers, shape)
@@ -67,7 +72,7 @@ class _Workspace:
     def from_gray(self, image: Image, out: NDArray[np.uint8]) -> None:
         counts = cv2.calcHist([image], [0], None, [256], [0, 256]).reshape(-1)
         counts[0] = 0
-        _require_contrast(counts)
+        require_contrast(counts)
         if isinstance(self._window, MillimetreWindow):
             self._resize(image, out)  # type: ignore[arg-type]
             return
@@ -77,17 +82,14 @@ class _Workspace:
         else:
             self._resize(cv2.LUT(image, table, dst=self._gray), out)
 
-    def from_range(self, image: Image, scale: np.float32, offset: np.float32, no_data: float, out: NDArray[np.uint8]) -> None:
+    def from_heights(self, image: Image, scaler: Scaler, out: NDArray[np.uint8]) -> None:
         z, missing = self._z, self._missing
-        if math.isnan(no_data):
-            np.not_equal(image, image, out=missing)
+        if self._cloud is not None:
+            self._cloud.read(image, scaler, z)  # type: ignore[arg-type]
         else:
-            np.equal(image, no_data, out=missing)
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.multiply(image, scale, out=z, casting="same_kind")
-            np.add(z, offset, out=z)
-        _require_finite(z, missing)
-        np.copyto(z, np.float32(np.nan), where=missing)
+            scaler.scale_heights(image, z, missing)
+            _require_finite(z, missing)
+            np.copyto(z, np.float32(np.nan), where=missing)
         if self._outliers is not None:
             np.copyto(z, np.float32(np.nan), where=self._outliers.find(z))
         if self._plane is not None:
@@ -95,13 +97,13 @@ class _Workspace:
         self._to_gray(z)
         counts = cv2.calcHist([self._gray], [0], None, [256], [0, 256]).reshape(-1)
         counts[0] = 0
-        _require_contrast(counts)
+        require_contrast(counts)
         self._resize(self._gray, out)
 
     def _resize(self, gray: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         self._resizer.place(gray, out)
         if isinstance(self._resizer, FastaiResize) and out.min() == out.max():
-            raise _empty("the part of the frame that the network sees is constant")
+            raise empty("the part of the frame that the network sees is constant")
 
     def _to_gray(self, z: NDArray[np.float32]) -> None:
         missing = np.isnan(z, out=self._missing)
@@ -126,12 +128,12 @@ def _resizer(spec: HeightmapSpec, shape: tuple[int, int]) -> Letterbox | FastaiR
 def percentiles(values: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:
     """Two percentiles of f32 (n,), linear between order statistics. Raises FrameError FRAME_EMPTY when they coincide."""
     if not len(values):
-        raise _empty("the frame holds no valid height")
+        raise empty("the frame holds no valid height")
     places = [_place(len(values), percent) for percent in (low, high)]
     ordered = np.partition(values, sorted({k for first, second, _ in places for k in (first, second)}))
     lowest, highest = (_between(float(ordered[first]), float(ordered[second]), part) for first, second, part in places)
     if not highest > lowest:
-        raise _empty("the frame is constant between the window's percentiles", f"{lowest:g} mm")
+        raise empty("the frame is constant between the window's percentiles", f"{lowest:g} mm")
     return lowest, highest
 
 
@@ -143,7 +145,7 @@ def gray_table(counts: NDArray[np.float32], low: float, high: float) -> NDArray[
     a, b, c, d = np.searchsorted(until, wanted, side="right").tolist()
     lowest, highest = _between(a, b, places[0][2]), _between(c, d, places[1][2])
     if not highest > lowest:
-        raise _empty("the frame is constant between the window's percentiles", f"gray {lowest:g}")
+        raise empty("the frame is constant between the window's percentiles", f"gray {lowest:g}")
     table = (_RAMP - np.float32(lowest)) * np.float32(GRAYS / (highest - lowest))
     np.clip(np.rint(table, out=table), 0, GRAYS, out=table)
     gray: NDArray[np.uint8] = (table + np.float32(1)).astype(np.uint8)
@@ -164,33 +166,8 @@ def _between(first: float, second: float, part: float) -> float:
     return first + (second - first) * part
 
 
-def _check_image(image: Image, kind: str) -> None:
-    dtypes = {"heightmap": ("uint8",), "range": ("uint16", "float32")}.get(kind)
-    if dtypes is None:
-        raise FrameError(Reason.FRAME_KIND, "no heightmap is made from this kind of frame", seen=kind, remedy="Send heightmap or range")
-    if image.dtype.name not in dtypes:
-        raise FrameError(Reason.FRAME_DTYPE, f"a {kind} frame has another dtype", seen=image.dtype, remedy=f"Send {' or '.join(dtypes)}")
-    if image.ndim != 2 or 0 in image.shape:
-        raise FrameError(Reason.FRAME_SHAPE, "a frame is a 2-D image", seen=image.shape, remedy="Send one plane of rows x cols")
-
-
 def _require_finite(z: NDArray[np.float32], missing: NDArray[np.bool_]) -> None:
-    bad = np.isfinite(z)
-    np.logical_or(bad, missing, out=bad)
-    if not bad.all():
-        raise FrameError(
-            Reason.FRAME_NONFINITE,
-            "the frame holds NaN, infinity or heights beyond f32",
-            seen=f"{bad.size - np.count_nonzero(bad)} pixels",
-            remedy="Mark missing points with the header's no_data value",
-        )
-
-
-def _require_contrast(counts: NDArray[np.float32]) -> None:
-    if np.count_nonzero(counts) < 2:
-        what = "the heightmap is constant" if counts.any() else "the frame holds no valid height"
-        raise _empty(what, f"{int(counts.sum())} valid pixels")
-
-
-def _empty(what: str, seen: object = None) -> FrameError:
-    return FrameError(Reason.FRAME_EMPTY, what, seen=seen, remedy="Check lighting, exposure and the window of the heightmap spec")
+    good = np.isfinite(z)
+    np.logical_or(good, missing, out=good)
+    if not good.all():
+        raise nonfinite(good.size - int(np.count_nonzero(good)))

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract import Reason
-from edge.errors import FrameError
+from edge.inspector.heightmap.refusals import no_plane
 from edge.inspector.heightmap.spec import PlaneRemoval
 
 SAMPLES_PER_SIDE = 32
@@ -97,12 +96,7 @@ class PlaneSamples:
         points = np.concatenate([self._places[:, seen], heights[None, seen]])
         candidates = planes_through(points, self._draws)
         if not len(candidates):
-            raise FrameError(
-                Reason.FRAME_EMPTY,
-                "too few heights to fit the sheet's plane",
-                seen=f"{points.shape[1]} samples with data",
-                remedy="Check exposure and the camera's field of view, or export without plane removal",
-            )
+            raise no_plane(points.shape[1])
         best: NDArray[np.float64] = candidates[int(np.argmax(self.votes(candidates, points)))]
         return best
 

@@ -11,6 +11,12 @@ from edge.errors import ConfigError
 
 MAX_SIDE = 2048
 """Largest height or width of a network's input in pixels."""
+PITCH_MM = (0.001, 10.0)
+"""Plausible distance between neighbouring points."""
+MAX_PLACE_MM = 100_000.0
+MAX_GRID_SIDE, MAX_GRID_CELLS = 16_384, 1 << 24
+"""Largest grid for point clouds: what a frame may have, and as many cells as f32 can number."""
+MAX_GAP = 64
 INLIER_MM = (1e-4, 1e4)
 """Plausible distance from the sheet's plane: between the noise of no camera and the size of any part."""
 
@@ -27,6 +33,33 @@ class PlaneRemoval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     inlier_mm: float = 0.5
     iterations: int = 64
+
+
+class Rasterise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let every point cloud fall into one fixed grid: cells of `pitch_mm` (x, y) with centres from the first to the last of both sides.
+
+    Columns follow x, rows follow y; a cell keeps its greatest height, and at most `max_gap` empty cells between two heights are filled.
+    """
+
+    x_mm: tuple[float, float]
+    y_mm: tuple[float, float]
+    pitch_mm: tuple[float, float]
+    max_gap: int = 3
+
+    def __post_init__(self) -> None:
+        for what, (first, last) in (("x_mm", self.x_mm), ("y_mm", self.y_mm)):
+            _require(-MAX_PLACE_MM <= first < last <= MAX_PLACE_MM, f"rasterise.{what} (first < last)", (first, last))
+        _require(all(PITCH_MM[0] <= pitch <= PITCH_MM[1] for pitch in self.pitch_mm), "rasterise.pitch_mm", self.pitch_mm)
+        _require(0 <= self.max_gap <= MAX_GAP, "rasterise.max_gap", self.max_gap)
+        rows, cols = self.shape
+        _require(max(rows, cols) <= MAX_GRID_SIDE and rows * cols <= MAX_GRID_CELLS, "rasterise's number of rows and columns", (rows, cols))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols) of the grid: floor((last - first) / pitch + 0.5) + 1 along each side."""
+        sides = ((self.y_mm, self.pitch_mm[1]), (self.x_mm, self.pitch_mm[0]))
+        rows, cols = (math.floor((last - first) / pitch + 0.5) + 1 for (first, last), pitch in sides)
+        return rows, cols
 
 
 class MillimetreWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="mm", tag_field="by"):
@@ -49,7 +82,7 @@ Resizing: TypeAlias = Literal["letterbox", "fastai-pad", "fastai-squish", "fasta
 
 
 class HeightmapSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Frame → outliers → plane → window → u8 (0 = no data) → resized to height x width.
+    """Frame (a cloud rasterised first) → outliers → plane → window → u8 (0 = no data) → resized to height x width.
 
     Normalisation ((gray / 255 - mean) / std per channel, 3 equal channels) happens inside the exported network, so what
     is uploaded is `height` x `width` bytes; `mean` and `std` are kept here as the record of what the network contains.
@@ -59,6 +92,7 @@ class HeightmapSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     height: int = 128
     width: int = 352
     resize: Resizing = "letterbox"
+    rasterise: Rasterise | None = None
     outliers: OutlierFilter | None = None
     plane: PlaneRemoval | None = None
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
