@@ -1,6 +1,6 @@
 # Everything works on a fresh machine with Linux and Python 3.10 to 3.13: the first target installs into .venv by itself.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all check bench bench-export real-data checkpoints lock clean
+.PHONY: help demo test test-cpu test-soft-gpu test-all gpu-test check bench bench-export bench-gpu real-data checkpoints cubins lock clean
 PYTHON ?=
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
@@ -16,10 +16,21 @@ $(INSTALLED): $(wildcard requirements/*.txt) bootstrap.sh pyproject.toml
 demo: $(INSTALLED) ## nine typologies end to end; SCANS=folder runs your own scans
 	@.venv/bin/cordon sim demo --welds $(WELDS) $(if $(SCANS),--scans "$(SCANS)")
 
-test: $(INSTALLED) ## all tests that fit into minutes
+test: test-cpu test-soft-gpu ## all tests that fit into minutes
+
+test-cpu: $(INSTALLED) ## the part of them that needs no GPU and no stand-in for one
 	@$(PY) -m pytest
 
-test-all: $(INSTALLED) ## all tests, with every network family at its real size (long)
+test-soft-gpu: $(INSTALLED) ## the GPU inspector on a software CUDA driver, under the real PyCUDA (compiled once, about 2 minutes)
+	@$(PY) tests/gpu/softcuda/build.py; case $$? in \
+		0) CORDON_GPU_TESTS=soft $(PY) -m pytest tests/gpu;; \
+		3) echo "SKIPPED: the GPU inspector's tests; what they need is named above" >&2;; \
+		*) exit 1;; esac
+
+gpu-test: $(INSTALLED) ## on a machine with an NVIDIA GPU and nvcc: kernels, streams, graphs, errors, sanitizer, figures
+	@$(PY) tests/gpu/run_on_gpu.py
+
+test-all: $(INSTALLED) test-soft-gpu ## all tests, with every network family at its real size (long)
 	@$(PY) -m pytest -m "nightly or not nightly"
 
 check: $(INSTALLED) ## ruff, mypy, import rules, quick tests
@@ -32,6 +43,9 @@ check: $(INSTALLED) ## ruff, mypy, import rules, quick tests
 bench: $(INSTALLED) ## latency, memory and start-up side by side; ends with one line of JSON
 	@.venv/bin/cordon bench
 
+bench-gpu: $(INSTALLED) ## the same for a GPU: heightmap kernels against its copy bandwidth, engines, frame to verdict
+	@.venv/bin/cordon bench gpu
+
 bench-export: $(INSTALLED) ## INT8 against FP32 for ResNet18 to 101, trained here on simulated and real scans (hours)
 	@.venv/bin/cordon bench export
 
@@ -43,9 +57,12 @@ checkpoints: $(INSTALLED) ## train the demo's networks again from seeds (long)
 	@.venv/bin/cordon sim welds build/welds --typology all --good 450 --bad 450 --seed 1
 	@$(PY) -m train.checkpoints --data build/welds --out checkpoints
 
+cubins: $(INSTALLED) ## compile the heightmap's kernels for all GPUs, with nvcc and, for CUDA 12 drivers, NVRTC
+	@$(PY) -m edge.inspector.heightmap.kernels.build
+
 lock: ## resolve the requirement files again
 	@test -x .venv/bin/uv || PYTHON="$(PYTHON)" ./bootstrap.sh
-	@for name in uv box all bindings-10.3 bindings-10.16 bindings-11.4; do .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	@for name in uv box all pycuda cubins bindings-10.3 bindings-10.16 bindings-11.4; do .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: ## remove what was built, keep .venv

@@ -109,7 +109,7 @@ class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         _between("inspector.gpu.streams", self.streams, 1, 32)
         _between("inspector.gpu.timeout_ms", self.timeout_ms, 1, 60_000)
         if self.fallback == "openvino":
-            _between("inspector.gpu.fallback_within_ms", self.fallback_within_ms, 0.1, 60_000)
+            _between("inspector.gpu.fallback_within_ms", self.fallback_within_ms, 0.001, 60_000)
 
 
 class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,7 +153,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         gpu, gate = self.inspector.gpu, self.gate
         if gpu is not None and gpu.fallback != "none":
-            _between("inspector.gpu.fallback_within_ms", gpu.fallback_within_ms, 0.1, gate.budget_ms - gate.margin_ms)
+            _between("inspector.gpu.fallback_within_ms", gpu.fallback_within_ms, 0.001, gate.budget_ms - gate.margin_ms)
 
 
 def load_config(path: Path) -> Config:

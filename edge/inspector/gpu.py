@@ -133,7 +133,7 @@ class GpuMachine:
         return tuple(found.values())
 
     def close(self) -> None:
-        """Engines, heightmaps, context: in this order. A GPU that does not answer is left alone; the process must then end by `os._exit`."""
+        """Engines, heightmaps, context, in this order. A GPU that does not answer is left alone; the process must then `leave`."""
         try:
             if self._device.lost is None:
                 self._engines.close()
