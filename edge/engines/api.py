@@ -93,17 +93,51 @@ class BuilderApi(Protocol):
     def build_serialized_network(self, network: NetworkApi, config: BuilderConfigApi) -> HostMemoryApi | None: ...
 
 
+class ExecutionContextApi(Protocol):
+    def set_device_memory(self, memory: int, size: int) -> None: ...
+    def set_tensor_address(self, name: str, memory: int) -> bool: ...
+    def set_aux_streams(self, aux_streams: Sequence[int]) -> None: ...
+    def execute_async_v3(self, stream_handle: int) -> bool: ...
+    def is_stream_capturable(self, stream: int) -> bool: ...
+
+
+class RuntimeCacheApi(Protocol):
+    def serialize(self) -> HostMemoryApi | None: ...
+    def deserialize(self, blob: bytes) -> bool: ...
+
+
+class RuntimeConfigApi(Protocol):
+    cuda_graph_strategy: Any
+
+    def set_execution_context_allocation_strategy(self, strategy: Any) -> None: ...
+    def create_runtime_cache(self) -> RuntimeCacheApi | None: ...
+    def set_runtime_cache(self, cache: RuntimeCacheApi) -> bool: ...
+
+
 class CudaEngineApi(Protocol):
     @property
     def num_io_tensors(self) -> int: ...
+    @property
+    def num_aux_streams(self) -> int: ...
+    @property
+    def device_memory_size_v2(self) -> int: ...
     def get_tensor_name(self, index: int) -> str: ...
+    def get_tensor_mode(self, name: str) -> Any: ...
     def get_tensor_shape(self, name: str) -> Sequence[int]: ...
     def get_tensor_dtype(self, name: str) -> Any: ...
+    def get_tensor_format(self, name: str) -> Any: ...
+    def get_tensor_location(self, name: str) -> Any: ...
+    def create_runtime_config(self) -> RuntimeConfigApi | None: ...
+    def create_execution_context(self, strategy: Any) -> ExecutionContextApi | None:
+        """Or, in its place, a runtime config, where there is one."""
 
 
 class RuntimeApi(Protocol):
+    engine_host_code_allowed: bool
+
     def __init__(self, logger: Any) -> None: ...
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> CudaEngineApi | None: ...
+    def get_engine_validity(self, buffer: bytes) -> tuple[Any, int]: ...
 
 
 class DataTypeApi(Protocol):
@@ -117,6 +151,30 @@ class MemoryPoolTypeApi(Protocol):
 
 class NetworkFlagApi(Protocol):
     STRONGLY_TYPED: Any
+
+
+class AllocationStrategyApi(Protocol):
+    USER_MANAGED: Any
+
+
+class TensorIOModeApi(Protocol):
+    INPUT: Any
+
+
+class TensorLocationApi(Protocol):
+    DEVICE: Any
+
+
+class TensorFormatApi(Protocol):
+    LINEAR: Any
+
+
+class CudaGraphStrategyApi(Protocol):
+    WHOLE_GRAPH_CAPTURE: Any
+
+
+class EngineValidityApi(Protocol):
+    INVALID: Any
 
 
 class TensorRT(Protocol):
@@ -139,7 +197,39 @@ class TensorRT(Protocol):
     MemoryPoolType: MemoryPoolTypeApi
     NetworkDefinitionCreationFlag: NetworkFlagApi
     ComputeCapability: Any
+    IExecutionContext: type[ExecutionContextApi]
+    IRuntimeConfig: type[RuntimeConfigApi]
+    IRuntimeCache: type[RuntimeCacheApi]
+    ExecutionContextAllocationStrategy: AllocationStrategyApi
+    TensorIOMode: TensorIOModeApi
+    TensorLocation: TensorLocationApi
+    TensorFormat: TensorFormatApi
+    CudaGraphStrategy: CudaGraphStrategyApi
+    EngineValidity: EngineValidityApi
+    EngineInvalidityDiagnostics: Any
 
 
-RTX_ONLY = frozenset({"ComputeCapability", "IBuilderConfig.num_compute_capabilities", "IBuilderConfig.set_compute_capability"})
-"""Present in TensorRT-RTX alone; the code asks for them with hasattr before it uses them."""
+RTX_ONLY = frozenset(
+    {
+        "ComputeCapability",
+        "IBuilderConfig.num_compute_capabilities",
+        "IBuilderConfig.set_compute_capability",
+        "CudaGraphStrategy",
+        "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
+        "EngineInvalidityDiagnostics",
+        "EngineValidity",
+        "EngineValidity.INVALID",
+        "IExecutionContext.is_stream_capturable",
+        "IRuntimeCache",
+        "IRuntimeCache.deserialize",
+        "IRuntimeCache.serialize",
+        "IRuntimeConfig.create_runtime_cache",
+        "IRuntimeConfig.cuda_graph_strategy",
+        "IRuntimeConfig.set_runtime_cache",
+        "Runtime.get_engine_validity",
+    }
+)
+"""Present in TensorRT-RTX alone; `Features` says whether they are there before they are used."""
+
+NOT_IN_10_3 = frozenset({"ICudaEngine.create_runtime_config", "IRuntimeConfig", "IRuntimeConfig.set_execution_context_allocation_strategy"})
+"""Present in later TensorRT and in TensorRT-RTX; only the latter's way of running needs them."""

@@ -20,14 +20,43 @@ _MODULES: dict[BackendName, tuple[str, ...]] = {
     "tensorrt": ("tensorrt", "tensorrt_bindings"),
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
+_NEEDED = (
+    ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED"),
+    ("IProgressMonitor", "step_complete"),
+    ("ICudaEngine", "device_memory_size_v2"),
+)
+"""What the oldest supported module, TensorRT 10.3, has and older ones lack."""
 INSTALL = (
     "Install cordon[gpu] for TensorRT, or cordon[rtx] for TensorRT-RTX; "
     "JetPack brings its own TensorRT: make the venv with --system-site-packages"
 )
 
 
+class Features(msgspec.Struct, frozen=True, kw_only=True):
+    """What a module has beyond what all supported ones have, found by looking for the names and not by its version."""
+
+    runtime_config: bool = False
+    """Contexts are made from an IRuntimeConfig."""
+    runtime_cache: bool = False
+    """Kernels are compiled when a context is made, and can be kept for the next start."""
+    own_graphs: bool = False
+    """CUDA graphs are captured by the runtime itself."""
+    engine_validity: bool = False
+    """An engine can be asked why it will not run here before it is loaded."""
+
+    @staticmethod
+    def of(trt: Any) -> Features:
+        """The features of a loaded module."""
+        return Features(
+            runtime_config=hasattr(trt.ICudaEngine, "create_runtime_config"),
+            runtime_cache=hasattr(trt, "IRuntimeCache"),
+            own_graphs=hasattr(trt, "CudaGraphStrategy"),
+            engine_validity=hasattr(trt.Runtime, "get_engine_validity"),
+        )
+
+
 class Backend(msgspec.Struct, frozen=True):
-    """One loaded builder and the one log of this process that belongs to it."""
+    """One loaded builder and runtime, and the one log of this process that belongs to it."""
 
     name: BackendName
     version: str
@@ -36,6 +65,7 @@ class Backend(msgspec.Struct, frozen=True):
     log: BuildLog
     targets: tuple[str, ...]
     """GPU generations that engines can be built for without having them (TensorRT-RTX); empty where the GPU at hand is the only one."""
+    features: Features = Features()
 
     @property
     def api(self) -> TensorRT:
@@ -71,10 +101,10 @@ def _load(name: BackendName, module: str) -> Backend:
         trt = importlib.import_module(module)
     except (ImportError, OSError) as exc:
         raise EngineError(f"{module} is installed but cannot be loaded", seen=exc, remedy=INSTALL) from exc
-    if not hasattr(getattr(trt, "NetworkDefinitionCreationFlag", None), "STRONGLY_TYPED") or not hasattr(trt, "IProgressMonitor"):
+    if not all(hasattr(getattr(trt, holder, None), member) for holder, member in _NEEDED):
         remedy = "Use TensorRT 10.3 or newer (JetPack 6.1 or newer), or TensorRT-RTX"
         raise EngineError(f"{module} is too old for strongly typed networks", seen=getattr(trt, "__version__", "?"), remedy=remedy)
-    return Backend(name, str(trt.__version__), trt, BuildLog(trt), _targets(trt))
+    return Backend(name, str(trt.__version__), trt, BuildLog(trt), _targets(trt), Features.of(trt))
 
 
 def _targets(trt: Any) -> tuple[str, ...]:

@@ -7,14 +7,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from numpy.typing import DTypeLike
 
 from edge.errors import GpuError
 from edge.inspector.cuda.errors import RESTART, translated
+from edge.inspector.cuda.leave import give_up
 from edge.inspector.cuda.memory import DeviceMemory, SharedMemory
 
+T = TypeVar("T")
 ZeroCopy = Literal["auto", "on", "off"]
 NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING, for which PyCUDA has no name: such a stream never waits for the legacy default one."""
@@ -90,19 +92,19 @@ class Device:
     def stream(self) -> Any:
         """A stream of its own, which waits for nothing but its own work."""
         with translated("a stream cannot be made"):
-            return self._keep(self.driver.Stream(NON_BLOCKING))
+            return self.keep(self.driver.Stream(NON_BLOCKING))
 
     def event(self, *, timing: bool = False) -> Any:
         """An event to order streams by and wait for; with `timing` its `time_since(other)` gives ms."""
         flags = self.driver.event_flags.DEFAULT if timing else self.driver.event_flags.DISABLE_TIMING
         with translated("an event cannot be made"):
-            return self._keep(self.driver.Event(flags))
+            return self.keep(self.driver.Event(flags))
 
     def module(self, image: bytes) -> Any:
         """The kernels of a cubin or of PTX text."""
         major, minor = self.compute_capability
         with translated(f"the kernels cannot be loaded on {self.name} (sm_{major}{minor}, CUDA {_dotted(self.driver_version)})"):
-            return self._keep(self.driver.module_from_buffer(image if image.startswith(b"\x7fELF") else image + b"\0"))
+            return self.keep(self.driver.module_from_buffer(image if image.startswith(b"\x7fELF") else image + b"\0"))
 
     def device_memory(self, nbytes: int) -> DeviceMemory:
         """Memory of the GPU alone; it takes a device-wide wait, so allocate at the start."""
@@ -136,7 +138,8 @@ class Device:
             self.lost = str(exc)
             raise
 
-    def _keep(self, made: Any) -> Any:
+    def keep(self, made: T) -> T:
+        """Hold on to `made`, so that it is freed here, in order, or never, on a GPU that was lost."""
         self._made.append(made)
         return made
 
@@ -156,14 +159,14 @@ class Device:
             with translated("the GPU's context cannot be given back"):
                 context.detach()
 
+    def drop(self, *made: Any) -> None:
+        """Let go of what was kept before `close` does; it ends with the caller's last reference to it."""
+        self._made = [kept for kept in self._made if not any(kept is gone for gone in made)]
+
     def abandon(self) -> None:
         """Touch the GPU no more: on one that hangs every free would wait for ever. The process must end with os._exit."""
         self.lost = self.lost or "abandoned"
-        _ABANDONED.append(self)
-
-
-_ABANDONED: list[Device] = []
-"""Keeps alive what must not be freed."""
+        give_up(self)
 
 
 def _driver() -> Any:

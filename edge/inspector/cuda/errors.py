@@ -10,14 +10,15 @@ from typing import Any, TypeAlias
 from edge.errors import GpuError
 
 RESTART = "Only a new process can use the GPU again: the service manager starts the inspector anew, and until then every weld is rejected"
-_NO_GPU = "Look for the GPU with nvidia-smi (Jetson: tegrastats), for its driver, and for the service user's groups video and render"
+NO_GPU = "Look for the GPU with nvidia-smi (Jetson: tegrastats), for its driver, and for the service user's groups video and render"
+OUT_OF_MEMORY = "Stop other programs that hold GPU memory, load fewer typologies, or use smaller heightmaps"
 _SICK = f"{RESTART}. If it returns, look for Xid or nvgpu lines in the kernel log and test the GPU's memory"
 _BUILD = "Run `make cubins` of this release, or install the release made for this GPU and driver"
 _REMEDIES = (
-    ("out of memory", "Stop other programs that hold GPU memory, load fewer typologies, or use smaller heightmaps"),
-    ("no cuda-capable device", _NO_GPU),
-    ("invalid device ordinal", _NO_GPU),
-    ("busy or unavailable", f"{_NO_GPU}; another process may hold it in exclusive mode"),
+    ("out of memory", OUT_OF_MEMORY),
+    ("no cuda-capable device", NO_GPU),
+    ("invalid device ordinal", NO_GPU),
+    ("busy or unavailable", f"{NO_GPU}; another process may hold it in exclusive mode"),
     ("insufficient", "Install the NVIDIA driver that docs/engines.md names, or JetPack 6.1 or newer"),
     ("stub library", "Take the toolkit's lib64/stubs out of LD_LIBRARY_PATH: it hides the driver's own libcuda.so.1"),
     ("driver", "Install the NVIDIA driver that docs/engines.md names, and restart the machine after an update"),
