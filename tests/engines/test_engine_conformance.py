@@ -1,4 +1,4 @@
-"""The real bindings of TensorRT 10.3, 10.16 and 11.4, and of TensorRT-RTX, have all that edge/engines uses, with these arguments.
+"""The real bindings of TensorRT 10.3, 10.16 and 11.4, and of TensorRT-RTX, have all that Cordon uses, with these arguments.
 
 The three run over libraries compiled here that hold nothing but the nine symbols the bindings ask for: names, signatures and
 docstrings are NVIDIA's, while every constructor fails as it does on a machine without a GPU.
@@ -19,10 +19,12 @@ from typing import Any
 import pytest
 
 import edge.engines
+import edge.inspector.engines
 from edge.engines import api
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(Path(edge.engines.__file__).parent.glob("*.py"))
+BUILDER, RUNTIME = (Path(room.__file__ or "").parent for room in (edge.engines, edge.inspector.engines))
+SOURCES = [*sorted(BUILDER.glob("*.py")), *sorted(RUNTIME.glob("tensorrt*.py"))]
 BINDINGS = {"10.3": 10, "10.16": 10, "11.4": 11}
 LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 SYMBOLS = (
@@ -92,11 +94,11 @@ def look(module: str, *paths: Path, libraries: Path | None = None) -> dict[str, 
     return told
 
 
-def disagreements(told: dict[str, Any], *, rtx: bool) -> list[str]:
-    """Every use that the bindings do not have as the table has it."""
+def disagreements(told: dict[str, Any], without: frozenset[str] = frozenset()) -> list[str]:
+    """Every use that the bindings do not have as the table has it, but for those `without`."""
     wrong = []
     for name, how, arguments in uses():
-        if name.startswith("__") or (name in api.RTX_ONLY and not rtx):
+        if name.startswith("__") or name in without:
             continue
         seen = told[name]
         if seen is None:
@@ -160,13 +162,18 @@ def bindings(version: str) -> Path:
 @pytest.mark.parametrize("version", BINDINGS)
 def test_tensorrt_has_all_that_is_used_of_it(version: str, dummies: Path) -> None:
     told = look("tensorrt_bindings", bindings(version), libraries=dummies)
+    without = api.RTX_ONLY | (api.NOT_IN_10_3 if version == "10.3" else frozenset())
     assert told["__version__"].startswith(version + ".")
-    assert disagreements(told, rtx=False) == []
-    assert not [name for name in api.RTX_ONLY if told[name] is not None]
+    assert disagreements(told, without) == []
+    assert not [name for name in without if told[name] is not None]
 
 
 def test_tensorrt_rtx_has_all_that_is_used_of_it(rtx: Any) -> None:
-    assert disagreements(look(rtx.trt.__name__), rtx=True) == []
+    told = look(rtx.trt.__name__)
+    assert disagreements(told) == []
+    # The table has the other overload, which all of them have.
+    contexts = signatures("ICudaEngine.create_execution_context", told["ICudaEngine.create_execution_context"]["doc"])
+    assert any(_accepts(overload, ["runtime_config"]) for overload in contexts)
 
 
 def test_a_wrong_name_argument_or_setter_would_be_found(rtx: Any) -> None:
@@ -174,7 +181,7 @@ def test_a_wrong_name_argument_or_setter_would_be_found(rtx: Any) -> None:
     told["OnnxParser.num_errors"] = None
     told["IBuilderConfig.max_aux_streams"]["settable"] = False
     told["Builder.create_network"]["doc"] = "create_network(self: Builder, options: int, flags: int = 0) -> INetworkDefinition"
-    assert len(disagreements(told, rtx=True)) == 3
+    assert len(disagreements(told)) == 3
 
 
 NO_GPU = """
@@ -182,25 +189,33 @@ import sys
 sys.path[:0] = sys.argv[1:]
 from edge.engines import parse_and_build
 from edge.engines.backend import load_backend
-from edge.errors import EngineError
+from edge.errors import EngineError, GpuError
 backend = load_backend("tensorrt")
 assert backend.targets == () and backend.keeps_timings
+features = backend.features
+assert not (features.own_graphs or features.runtime_cache or features.engine_validity)
+assert features.runtime_config == (not backend.version.startswith("10.3."))
 try:
     parse_and_build(b"never parsed", backend="tensorrt")
 except EngineError as exc:
+    print(exc)
+from edge.inspector.engines.tensorrt_load import new_runtime
+try:
+    new_runtime(backend)
+except GpuError as exc:
     print(exc)
 """
 
 
 @pytest.mark.parametrize("version", BINDINGS)
 def test_tensorrt_without_a_gpu_says_so(version: str, dummies: Path) -> None:
-    """`Builder()` raises a TypeError about a nullptr there."""
+    """`Builder()` and `Runtime()` raise a TypeError about a nullptr there."""
     environment = os.environ | {"LD_LIBRARY_PATH": str(dummies)}
     command = [sys.executable, "-c", NO_GPU, str(bindings(version))]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     assert f"tensorrt {version}." in done.stdout
-    assert "found no usable GPU or driver" in done.stdout
+    assert done.stdout.count("found no usable GPU or driver") == 2
 
 
 LOAD = """
@@ -221,7 +236,7 @@ def test_bindings_without_their_libraries_are_an_error_with_its_reason() -> None
 
 
 def chains() -> set[str]:
-    """Every `trt.X.Y` and `backend.api.X.Y` in the room's source, from its first name on."""
+    """Every `trt.X.Y` and `backend.api.X.Y` in the source, from its first name on."""
     found = set()
     for path in SOURCES:
         tree = ast.parse(path.read_text())
@@ -235,7 +250,7 @@ def chains() -> set[str]:
                 text = ast.unparse(node)
                 first, _, rest = text.partition(".")
                 text = f"{alias.get(first, first)}.{rest}"
-                for start in ("trt.", "backend.api.", "self.backend.trt."):
+                for start in ("trt.", "backend.api.", "self._backend.api.", "self.backend.trt."):
                     if text.startswith(start):
                         found.add(text.removeprefix(start))
     return found
@@ -245,8 +260,13 @@ def test_what_the_source_takes_from_the_module_is_in_the_table() -> None:
     names = {name for name, _, _ in uses()}
     taken = chains()
     assert {"Builder", "ILogger.ERROR", "MemoryPoolType.WORKSPACE", "DataType.UINT8", "IProgressMonitor.__init__"} <= taken
+    assert {"TensorFormat.LINEAR", "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE", "ExecutionContextAllocationStrategy.USER_MANAGED"} <= taken
     stray = {name for name in taken if ".".join(name.split(".")[:2]) not in names}
-    assert stray == {"ComputeCapability.__members__"}
+    assert stray == {
+        "ComputeCapability.__members__",
+        "EngineInvalidityDiagnostics.__members__",
+        "EngineInvalidityDiagnostics.__members__.items",
+    }
 
 
 def test_everything_in_the_table_is_used() -> None:
