@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
-
-from edge.errors import ConfigError
 
 
 def run(argv: Sequence[str]) -> int:
@@ -34,27 +31,27 @@ def bundle(argv: Sequence[str]) -> int:
 
 
 def keys(argv: Sequence[str]) -> int:
-    """`cordon keys new FILE`: a new Ed25519 signing key; prints the public half for inspector.trusted_keys."""
+    """`cordon keys new|show FILE`: a new Ed25519 key, or one there is; prints its public half for inspector.trusted_keys or box_keys."""
     parser = argparse.ArgumentParser(prog="cordon keys", description=keys.__doc__)
-    parser.add_argument("action", choices=["new"])
+    parser.add_argument("action", choices=["new", "show"])
     parser.add_argument("file", type=Path)
-    print(new_key(parser.parse_args(argv).file))
+    arguments = parser.parse_args(argv)
+    print(new_key(arguments.file) if arguments.action == "new" else shown_key(arguments.file))
     return 0
 
 
 def new_key(path: Path) -> str:
     """Write a private key (64 hex digits, mode 0600) and return the public one. Raises ConfigError rather than overwrite."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from edge import keys as files  # noqa: PLC0415
 
-    key = Ed25519PrivateKey.generate()
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as exc:
-        remedy = "Choose a new file name in a folder that exists; keys are never overwritten"
-        raise ConfigError(f"cannot write the key {path}", seen=exc.strerror, remedy=remedy) from exc
-    with os.fdopen(handle, "w") as file:
-        file.write(key.private_bytes_raw().hex() + "\n")
-    return key.public_key().public_bytes_raw().hex()
+    return files.new_key(path)
+
+
+def shown_key(path: Path) -> str:
+    """The public half of a private key in a file, 64 hex digits. Raises ConfigError."""
+    from edge import keys as files  # noqa: PLC0415
+
+    return files.public_half(files.read_private_key(path, "key"))
 
 
 def records(argv: Sequence[str]) -> int:

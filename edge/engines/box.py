@@ -70,6 +70,15 @@ def box_facts(backend: Backend) -> BoxFacts:
     )
 
 
+def difference(built: BoxFacts, here: BoxFacts) -> tuple[str, str | None, str | None] | None:
+    """The first fact that differs: its name, what an engine was built for, and what is here; None where they agree."""
+    for field in BoxFacts.__struct_fields__:
+        there, now = getattr(built, field), getattr(here, field)
+        if there != now:
+            return field.replace("_", " "), there, now
+    return None
+
+
 def _driver_version() -> str | None:
     found = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", _first_line(_VERSION) or "")
     return found[1] if found else None

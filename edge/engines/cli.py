@@ -9,13 +9,15 @@ from pathlib import Path
 
 from edge.bundle import open_bundle
 from edge.engines.backend import load_backend
-from edge.engines.box import box_facts
+from edge.engines.box import box_facts, difference
 from edge.engines.plan import build_bundle
 from edge.engines.prove import runs_here
 from edge.engines.record import MAX_BATCH, BuildOptions, EngineRecord
 from edge.engines.show import Bars, describe, reporter
-from edge.engines.store import STAGED, EngineStore
+from edge.engines.signing import SIGN
+from edge.engines.store import EngineStore
 from edge.errors import EngineError
+from edge.keys import public_half, read_private_key
 
 INTERRUPTED = 130
 
@@ -32,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     build = actions.add_parser("build", help="build what has changed; see docs/engines.md")
     build.add_argument("bundle", type=Path)
     build.add_argument("--key", action="append", required=True, help="trusted public key, 64 hex digits; may be given several times")
+    build.add_argument("--box-key", type=Path, metavar="FILE", help="this box's private key, which signs the engines; `cordon keys new`")
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the engines")
     build.add_argument("--backend", choices=["auto", "tensorrt", "tensorrt_rtx"], default="auto")
     build.add_argument("--batch", type=batches, default=(1,), metavar="1,4", help="static batches, one engine each (default 1)")
@@ -63,11 +66,12 @@ def _build(arguments: argparse.Namespace) -> int:
         targets=tuple(arguments.device_target),
         device=arguments.device,
     )
+    key = None if arguments.box_key is None else read_private_key(arguments.box_key, "box key", EngineError)
     bundle = open_bundle(arguments.bundle, tuple(arguments.key))
     shown = reporter()
     store = EngineStore(arguments.out)
     try:
-        build_bundle(
+        records = build_bundle(
             bundle,
             store,
             reporter=shown,
@@ -75,6 +79,7 @@ def _build(arguments: argparse.Namespace) -> int:
             batches=arguments.batch,
             options=options,
             force=arguments.force,
+            key=key,
         )
     except KeyboardInterrupt:
         print(f"interrupted: the engines in {store.folder} are as they were; what was finished is taken up next time", file=sys.stderr)
@@ -82,7 +87,16 @@ def _build(arguments: argparse.Namespace) -> int:
     finally:
         if isinstance(shown, Bars):
             shown.close()
+    _say_who_signed(records, None if key is None else public_half(key))
     return 0
+
+
+def _say_who_signed(records: Sequence[EngineRecord], public: str | None) -> None:
+    if public is not None:
+        print(f'{len(records)} engines signed and opened as the inspector will; it needs inspector.gpu.box_keys = ["{public}"]')
+    bare = [record.name for record in records if not record.signature]
+    if bare:
+        print(f"{len(bare)} of {len(records)} engines are unsigned and the inspector will refuse them. {SIGN}")
 
 
 def _list(folder: Path) -> int:
@@ -97,9 +111,8 @@ def _list(folder: Path) -> int:
             print(f"{name}: {describe(record)}, bundle {record.bundle[:12]}: {misfit(record) or 'fits this box'}")
     if not store.names():
         print(f"no engines in {folder}")
-    waiting = sorted((folder / STAGED).glob("*.engine"))
-    if waiting:
-        print(f"{len(waiting)} finished engines of a stopped build wait for the next `cordon engine build`")
+    if store.waiting():
+        print(f"{len(store.waiting())} finished engines of a stopped build wait for the next `cordon engine build`")
     return 0
 
 
@@ -109,10 +122,9 @@ def misfit(record: EngineRecord) -> str | None:
         backend = load_backend("tensorrt_rtx" if record.box.backend == "tensorrt_rtx" else "tensorrt")
     except EngineError as exc:
         return f"does not fit: {exc.what}"
-    box = box_facts(backend)
-    for field in record.box.__struct_fields__:
-        here, there = getattr(box, field), getattr(record.box, field)
-        if here != there:
-            return f"does not fit: {field} is {here or 'unknown'}, built for {there or 'unknown'}"
+    differs = difference(record.box, box_facts(backend))
+    if differs is not None:
+        field, there, here = differs
+        return f"does not fit: {field} is {here or 'unknown'}, built for {there or 'unknown'}"
     reason = runs_here(backend, record.options)
     return f"does not fit: {reason}" if reason else None

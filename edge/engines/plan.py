@@ -8,23 +8,28 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.bundle import Bundle, Member
-from edge.engines.backend import BackendChoice, load_backend
+from edge.engines.backend import Backend, BackendChoice, load_backend
 from edge.engines.box import box_facts
 from edge.engines.build import build_engine
+from edge.engines.files import guarded_folder
 from edge.engines.progress import Progress
-from edge.engines.record import DEFAULTS, BoxFacts, BuildOptions, EngineRecord, cache_key
+from edge.engines.prove import targets_of
+from edge.engines.record import DEFAULTS, BoxFacts, BuildOptions, EngineRecord, cache_key, engine_name
+from edge.engines.signing import sign, unsigned
 from edge.engines.store import EngineStore
 from edge.engines.timing import TimingStore
+from edge.engines.trust import open_engine
 from edge.errors import EngineError
 from edge.inspector.heightmap.spec import HeightmapSpec
+from edge.keys import public_half
 
-ROUTER = "router"
 TIMINGS = "timing"
 
-_Network: TypeAlias = tuple[str, str | None, HeightmapSpec, Member]
-"""File name's first word, typology, heightmap, member."""
+_Network: TypeAlias = tuple[str | None, HeightmapSpec, Member]
+"""Typology, heightmap, member."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,16 +62,16 @@ class Reporter(Progress, Protocol):
 def jobs(bundle: Bundle, batches: Sequence[int]) -> tuple[Job, ...]:
     """All engines that `bundle` needs, in the manifest's order. Raises EngineError where two would be one file."""
     manifest = bundle.manifest
-    networks: list[_Network] = [(t.name, t.name, t.heightmap, m) for t in manifest.typologies for m in t.members]
+    networks: list[_Network] = [(t.name, t.heightmap, m) for t in manifest.typologies for m in t.members]
     if manifest.router is not None:
-        networks.append((ROUTER, None, manifest.router.heightmap, manifest.router.member))
+        networks.append((None, manifest.router.heightmap, manifest.router.member))
     wanted = []
-    for prefix, typology, spec, member in networks:
+    for typology, spec, member in networks:
         onnx = bundle.files[member.file]
         digest = hashlib.sha256(onnx).hexdigest()
         for batch in dict.fromkeys(batches):
             job = Job(
-                name=f"{prefix}.{member.name}.b{batch}",
+                name=engine_name(typology, member.name, batch),
                 typology=typology,
                 member=member,
                 shape=(spec.height, spec.width),
@@ -88,23 +93,27 @@ def build_bundle(
     batches: Sequence[int] = (1,),
     options: BuildOptions = DEFAULTS,
     force: bool = False,
+    key: Ed25519PrivateKey | None = None,
 ) -> tuple[EngineRecord, ...]:
     """Make `store` hold every engine of `bundle`; what it held stays until the last one is ready.
 
-    Engines finished by a run that was stopped are taken up. Raises EngineError, or KeyboardInterrupt when stopped.
+    Engines finished by a run that was stopped are taken up. `key` signs them all, also those that need no build; without it they
+    stay unsigned, and only a signature that still fits is kept. Raises EngineError, or KeyboardInterrupt when stopped.
     """
     wanted = jobs(bundle, batches)
     loaded = load_backend(backend)
-    run = _Run(bundle, store, loaded.name, box_facts(loaded), options, reporter)
+    run = _Run(bundle, store, loaded, box_facts(loaded), options, reporter, key)
     with store.locked():
+        run.require_own_folder()
         finished = []
         for index, job in enumerate(wanted, 1):
             reporter.begin(job.name, index, len(wanted))
             outcome, record = run.engine(job, force=force)
             reporter.end(job.name, outcome, record)
-            finished.append((outcome, record))
-        run.publish(finished)
-    return tuple(record for _, record in finished)
+            finished.append(record)
+        store.publish(finished)
+        run.open_all(wanted)
+    return tuple(finished)
 
 
 Outcome = Literal["up to date", "built before", "built"]
@@ -116,32 +125,44 @@ class _Run:
 
     bundle: Bundle
     store: EngineStore
-    backend: BackendChoice
+    backend: Backend
     box: BoxFacts
     options: BuildOptions
     progress: Progress
+    key: Ed25519PrivateKey | None
+
+    def require_own_folder(self) -> None:
+        """What is signed must not come from a folder that others write to."""
+        if self.key is not None:
+            with guarded_folder(self.store.folder):
+                pass
 
     def engine(self, job: Job, *, force: bool) -> tuple[Outcome, EngineRecord]:
         """The engine of `job`, in place or staged, with a record of this bundle."""
         outcome, record = ("built", None) if force else self._existing(job)
-        record = self._build(job) if record is None else record
-        return outcome, msgspec.structs.replace(record, bundle=self.bundle.hash, typology=job.typology)
+        found = self._build(job) if record is None else record
+        record = msgspec.structs.replace(found, bundle=self.bundle.hash, typology=job.typology)
+        if self.key is not None:
+            return outcome, sign(record, self.key)
+        return outcome, record if record == found else unsigned(record)
 
-    def publish(self, finished: Sequence[tuple[Outcome, EngineRecord]]) -> None:
-        """Put the finished set in place."""
-        for outcome, record in finished:
-            if outcome != "up to date":
-                self.store.take(record)
-            elif record != self.store.record(record.name):
-                self.store.put_record(record)
-        self.store.clear_staged()
+    def open_all(self, wanted: Sequence[Job]) -> None:
+        """Open every engine as the inspector will, so that a refusal is seen here first."""
+        if self.key is None:
+            return
+        keys = (public_half(self.key),)
+        for job in wanted:
+            open_engine(
+                self.store, self.bundle, job.member, typology=job.typology, shape=job.shape, box=self.box, keys=keys, batch=job.batch
+            )
 
     def _existing(self, job: Job) -> tuple[Outcome, EngineRecord | None]:
-        key = job.key(self.box, self.options)
-        record = self.store.whole(job.name)
+        """What need not be built; to be signed, it must lie where nobody else can have put it."""
+        key, guarded = job.key(self.box, self.options), self.key is not None
+        record = self.store.whole(job.name, guarded=guarded)
         if record is not None and record.key == key:
             return "up to date", record
-        record = self.store.staged.whole(job.name)
+        record = self.store.staged(job.name, guarded=guarded)
         if record is not None and record.key == key:
             return "built before", record
         return "built", None
@@ -152,7 +173,7 @@ class _Run:
             member=job.member,
             shape=job.shape,
             batch=job.batch,
-            backend=self.backend,
+            backend=self.backend.name,
             options=self.options,
             progress=self.progress,
             timings=TimingStore(self.store.folder / TIMINGS),
@@ -171,8 +192,10 @@ class _Run:
             layers=engine.layers,
             seconds=engine.seconds,
             warnings=engine.warnings,
+            shape=job.shape,
+            targets=targets_of(self.backend, self.options),
         )
-        self.store.staged.put(record, engine.data)
+        self.store.stage(record, engine.data)
         return record
 
 

@@ -18,10 +18,13 @@ def runs_here(backend: Backend, options: BuildOptions) -> str | None:
     if device is None:
         return "no usable GPU here"
     target = f"SM{device.compute_capability.replace('.', '')}"
-    if not backend.targets:
-        return None
-    built_for = options.targets or tuple(t for t in backend.targets if t != "SM75")  # Turing only when asked for
-    return None if target in built_for else f"built for {', '.join(built_for)}; this GPU is {target}"
+    built_for = targets_of(backend, options)
+    return None if not built_for or target in built_for else f"built for {', '.join(built_for)}; this GPU is {target}"
+
+
+def targets_of(backend: Backend, options: BuildOptions) -> tuple[str, ...]:
+    """Every GPU generation that engines of `options` hold code for; empty where they are for the GPU at hand."""
+    return options.targets or tuple(t for t in backend.targets if t != "SM75")  # Turing only when asked for
 
 
 def prove(backend: Backend, data: bytes, wanted: Interface | None, what: str) -> None:

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from edge.engines.record import EngineRecord
+from edge.engines.signing import signature_fits
 
 
 class Lines:
@@ -89,7 +90,15 @@ class Bars(Lines):
 def describe(record: EngineRecord) -> str:
     """What an engine is, in half a line."""
     size = f"{record.engine_bytes / 1e6:.1f} MB"
-    return f"batch {record.batch}, {record.layers} layers, {size}, {record.box.backend} {record.box.version}, {record.seconds:.1f} s"
+    made = f"{record.box.backend} {record.box.version}, {record.seconds:.1f} s"
+    return f"batch {record.batch}, {record.layers} layers, {size}, {made}, {vouched(record)}"
+
+
+def vouched(record: EngineRecord) -> str:
+    """Who signed an engine, in three words; whether the key is trusted is for the inspector to say."""
+    if not record.signature:
+        return "unsigned"
+    return f"signed by {record.signed_by[:12]}" if signature_fits(record) else "altered after signing"
 
 
 def reporter() -> Lines:

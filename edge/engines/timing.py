@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from edge.engines.api import BuilderConfigApi, TimingCacheApi
-from edge.engines.files import write_whole
+from edge.engines.files import make_folder, write_whole
 from edge.engines.record import BoxFacts
 
 _MAGIC = b"CORDONTC"
@@ -41,7 +41,7 @@ class TimingStore:
 
     def save(self, box: BoxFacts, blob: bytes) -> None:
         """Keep `blob` for `box`, atomically. Raises EngineError."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         write_whole(self.path(box), _MAGIC + _digest(box, blob) + blob)
 
     def attach(self, config: BuilderConfigApi, box: BoxFacts) -> tuple[TimingCacheApi | None, tuple[str, ...]]:

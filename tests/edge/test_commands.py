@@ -29,3 +29,14 @@ def test_an_unsigned_file_is_refused_with_its_reason(tmp_path: Path, capsys: pyt
 def test_a_missing_configuration_is_refused_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "gate", "--config", str(tmp_path / "none.toml")]) == 1
     assert "ConfigError" in capsys.readouterr().err
+
+
+def test_the_public_half_of_a_key_is_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = tmp_path / "box.key"
+    assert main(["keys", "new", str(key)]) == 0
+    public = capsys.readouterr().out
+    assert main(["keys", "show", str(key)]) == 0
+    assert capsys.readouterr().out == public
+    key.chmod(0o644)
+    assert main(["keys", "show", str(key)]) == 1
+    assert "chmod 600" in capsys.readouterr().err

@@ -37,7 +37,8 @@ def test_building_prints_a_line_per_engine(built: Path, capsys: pytest.CaptureFi
     words = ("build", str(built.parent / "t.cordon"), "--key", tiny.PUBLIC, "--out", str(built), "--backend", "tensorrt_rtx")
     capsys.readouterr()
     assert engine(*words, "--force") == 0
-    first, second = capsys.readouterr().out.splitlines()
+    first, second, unsigned = capsys.readouterr().out.splitlines()
+    assert unsigned.startswith("2 of 2 engines are unsigned")
     assert first.startswith("[1/2] T2.T2-0.b1: built, batch 1, ")
     assert second.startswith("[2/2] T5.T5-0.b1: built, batch 1, ")
     assert len(list(built.glob("*.engine"))) == 2

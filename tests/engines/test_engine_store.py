@@ -1,4 +1,3 @@
-import hashlib
 import os
 import signal
 import subprocess
@@ -54,6 +53,10 @@ def everything(store: EngineStore) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in store.folder.iterdir() if path.is_file()}
 
 
+def inodes(store: EngineStore) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in store.folder.iterdir()}
+
+
 @pytest.fixture
 def store(tmp_path: Path, rtx: Backend) -> EngineStore:
     assert rtx.targets
@@ -68,17 +71,19 @@ def test_every_member_and_the_router_get_an_engine_with_its_record(tmp_path: Pat
         record = store.whole(name)
         assert record is not None
         assert (record.bundle, record.batch, record.box.version) == (opened.hash, 1, rtx.version)
-        assert store.engine_path(name).read_bytes()[:4] == b"vtrt"
+        assert store.engine_path(record).read_bytes()[:4] == b"vtrt"
+        assert record.targets[:2] == ("SM80", "SM86")
     assert [r.typology for name in NAMES if (r := store.record(name))] == ["T2", "T5", None]
-    assert not list(store.staged.folder.iterdir())
+    assert not store.waiting()
+    assert len(list(store.folder.glob("*.engine"))) == len(NAMES)
 
 
 def test_a_second_run_builds_nothing_and_changes_no_byte(tmp_path: Path, store: EngineStore) -> None:
     opened = bundle(tmp_path)
     build(opened, store)
-    before = everything(store)
+    before, files = everything(store), inodes(store)
     assert build(opened, store) == dict.fromkeys(NAMES, "up to date")
-    assert everything(store) == before
+    assert (everything(store), inodes(store)) == (before, files)
 
 
 def test_other_options_build_again_and_so_does_force(tmp_path: Path, store: EngineStore) -> None:
@@ -99,9 +104,11 @@ def test_a_new_bundle_builds_only_the_networks_that_changed(tmp_path: Path, stor
 def test_damaged_engines_and_records_are_built_again(tmp_path: Path, store: EngineStore) -> None:
     opened = bundle(tmp_path)
     build(opened, store)
-    data = bytearray(store.engine_path(NAMES[0]).read_bytes())
+    record = store.whole(NAMES[0])
+    assert record is not None
+    data = bytearray(store.engine_path(record).read_bytes())
     data[-1] ^= 1
-    store.engine_path(NAMES[0]).write_bytes(data)
+    store.engine_path(record).write_bytes(data)
     store.record_path(NAMES[1]).write_text("{")
     assert store.whole(NAMES[0]) is None
     assert build(opened, store) == dict(zip(NAMES, ["built", "built", "up to date"], strict=True))
@@ -114,9 +121,13 @@ def test_a_stopped_run_leaves_the_old_set_and_its_engines_are_taken_up(tmp_path:
     newer = BuildOptions(optimization_level=1)
     with pytest.raises(KeyboardInterrupt):
         build_bundle(opened, store, reporter=Outcomes(interrupt_before=3), backend="tensorrt_rtx", options=newer)
-    assert everything(store) == before
+    after = everything(store)
+    assert {name: after[name] for name in before} == before
+    assert store.waiting() == tuple(NAMES[:2])
+    assert store.names() == tuple(NAMES)
     assert build(opened, store, options=newer) == dict(zip(NAMES, ["built before", "built before", "built"], strict=True))
-    assert not list(store.staged.folder.iterdir())
+    assert not store.waiting()
+    assert len(list(store.folder.glob("*.engine"))) == len(NAMES)
     assert build(opened, store, options=newer) == dict.fromkeys(NAMES, "up to date")
 
 
@@ -127,8 +138,8 @@ def test_one_builder_at_a_time_works_in_a_folder(tmp_path: Path, store: EngineSt
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(EngineError, match="cannot use the folder"):
-        EngineStore(tmp_path / "file" / "engines")
+    with pytest.raises(EngineError, match="cannot use the folder"), EngineStore(tmp_path / "file" / "engines").locked():
+        pass
 
 
 def test_two_networks_that_would_share_a_file_are_refused(tmp_path: Path) -> None:
@@ -162,7 +173,7 @@ def test_a_writer_killed_before_its_bytes_are_on_the_disk_leaves_the_old_file(tm
 
 
 @pytest.mark.slow
-def test_sigkill_at_any_moment_leaves_no_part_of_an_engine(tmp_path: Path, store: EngineStore) -> None:
+def test_sigkill_at_any_moment_leaves_a_whole_engine_of_every_name(tmp_path: Path, store: EngineStore) -> None:
     opened = bundle(tmp_path)
     build(opened, store)
     command = [sys.executable, "-m", "edge", "engine", "build", str(tmp_path / "t.cordon"), "--key", tiny.PUBLIC, "--out"]
@@ -173,8 +184,6 @@ def test_sigkill_at_any_moment_leaves_no_part_of_an_engine(tmp_path: Path, store
             process.stdout.readline()
             time.sleep(delay_s)
             os.kill(process.pid, signal.SIGKILL)
-        for name in NAMES:
-            digest = hashlib.sha256(store.engine_path(name).read_bytes()).hexdigest()
-            assert digest in {record.engine_sha256 for place in (store, store.staged) if (record := place.record(name))}
+        assert all(store.whole(name) for name in NAMES)
     assert set(build(opened, store).values()) <= {"up to date", "built before", "built"}
     assert all(store.whole(name) for name in NAMES)
