@@ -70,8 +70,9 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     file: str
     label: str
-    kind: Literal["heightmap", "range"]
+    kind: Literal["heightmap", "range", "cloud"]
     shape: tuple[int, int]
+    """(rows, cols) of pixels or points; a cloud's file holds x, y, z of each."""
     dtype: Literal["u1", "u2", "f4"]
     score: float
     pitch_mm: tuple[float, float] = (1.0, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -19,11 +19,13 @@ HEADER_VERSION = 1
 MAX_HEADER_BYTES = 4096
 MAX_SIDE = 16_384
 """Largest number of rows or columns of a frame."""
+MAX_POINTS = 1 << 24
+"""Largest number of points of an unorganised cloud, which are one row."""
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 PITCH_MM = (0.001, 10.0)
 """Plausible distance between neighbouring points."""
 Z_SCALE_MM = (0.0001, 10.0)
-"""Plausible height of one step of a range image."""
+"""Plausible height of one step of a range image or of a cloud's z."""
 MAX_OFFSET_MM = 100_000.0
 DTYPES: dict[str, np.dtype[Any]] = {"u1": np.dtype("<u1"), "u2": np.dtype("<u2"), "f4": np.dtype("<f4")}
 KINDS = {"heightmap": ("u1",), "range": ("u2", "f4"), "cloud": ("f4",), "alive": ("u1",)}
@@ -34,6 +36,22 @@ _NAME_OR_EMPTY = {"pattern": "^([A-Za-z0-9][A-Za-z0-9._-]{0,23})?$"}
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=24, extra_json_schema=_NAME_SCHEMA)]
 NameOrEmpty = Annotated[str, Meta(max_length=24, extra_json_schema=_NAME_OR_EMPTY)]
+
+
+class StoredImage(Protocol):
+    """What says how an image lies in bytes: a frame's header, or a golden input."""
+
+    @property
+    def kind(self) -> str:
+        """One of KINDS."""
+
+    @property
+    def dtype(self) -> str:
+        """One of DTYPES."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols) of pixels or points."""
 
 
 class FrameTrigger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,12 +72,12 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     weld: Annotated[NameOrEmpty, Meta(description="Weld of the part; empty only in alive messages")]
     typology: Annotated[Name | None, Meta(description="Typology of the weld; null lets the box's router name it")]
     kind: Annotated[str, Meta(max_length=24, description="What the payload is", extra_json_schema={"enum": list(KINDS)})]
-    shape: Annotated[tuple[Count, Count], Meta(description="Rows and columns; 0, 0 in alive messages")]
+    shape: Annotated[tuple[Count, Count], Meta(description="Rows and columns; 1, N for a cloud in no order; 0, 0 in alive messages")]
     dtype: Annotated[str, Meta(max_length=24, description="u8, u16 or f32, little-endian", extra_json_schema={"enum": list(DTYPES)})]
     pitch_mm: Annotated[tuple[float, float], Meta(description="Distance of neighbouring points along columns (x) and rows (y)")]
-    z_scale_mm: Annotated[float, Meta(description="Millimetres per step of a range value")]
-    z_offset_mm: Annotated[float, Meta(description="Height of the range value 0")]
-    no_data: Annotated[float | Literal["nan"], Meta(description="Value of missing points; 0 for heightmaps")]
+    z_scale_mm: Annotated[float, Meta(description="Millimetres per step of a range value or of a cloud's z; x and y are in mm")]
+    z_offset_mm: Annotated[float, Meta(description="Height of the value 0")]
+    no_data: Annotated[float | Literal["nan"], Meta(description="Value (a cloud's z) of missing points; 0 for heightmaps")]
     captured_ns: Annotated[Count, Meta(description="The camera's clock at exposure, in nanoseconds; informational")]
     crc32: Annotated[int, Meta(ge=0, le=2**32 - 1, description="CRC-32 of the payload, as zlib computes it")]
 
@@ -76,7 +94,7 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def payload_bytes(self) -> int:
         """How long the payload must be; only for a dtype that was checked."""
-        return self.shape[0] * self.shape[1] * DTYPES[self.dtype].itemsize
+        return image_bytes(self)
 
 
 _decoder = msgspec.json.Decoder(FrameHeader)
@@ -116,8 +134,6 @@ def check_header(header: FrameHeader, *, max_frame_bytes: int = MAX_FRAME_BYTES)
         raise _refused(Reason.FRAME_KIND, "this kind of frame does not exist", header.kind, f"Send one of {', '.join(KINDS)}")
     if header.kind == "alive":
         return
-    if header.kind == "cloud":
-        raise _refused(Reason.FRAME_KIND, "point clouds are not taken yet", "cloud", "Let the camera send a range image (u2 or f4)")
     if header.dtype not in KINDS[header.kind]:
         wanted = " or ".join(KINDS[header.kind])
         raise _refused(Reason.FRAME_DTYPE, f"a {header.kind} frame has another dtype", header.dtype, f"Send {wanted}, little-endian")
@@ -129,10 +145,10 @@ def check_header(header: FrameHeader, *, max_frame_bytes: int = MAX_FRAME_BYTES)
 
 def _check_limits(header: FrameHeader, max_frame_bytes: int) -> None:
     rows, cols = header.shape
-    if not (1 <= rows <= MAX_SIDE and 1 <= cols <= MAX_SIDE):
-        raise _refused(
-            Reason.FRAME_SHAPE, "the frame's shape is outside the limits", [rows, cols], f"Send 1 to {MAX_SIDE} rows and columns"
-        )
+    most = MAX_POINTS if header.kind == "cloud" and rows == 1 else MAX_SIDE
+    if not (1 <= rows <= MAX_SIDE and 1 <= cols <= most):
+        remedy = f"Send 1 to {MAX_SIDE} rows and columns; of a cloud in no order 1 row of at most {MAX_POINTS} points"
+        raise _refused(Reason.FRAME_SHAPE, "the frame's shape is outside the limits", [rows, cols], remedy)
     if header.payload_bytes > max_frame_bytes:
         raise _refused(
             Reason.FRAME_SIZE,
@@ -146,7 +162,7 @@ def _check_units(header: FrameHeader) -> None:
     for pitch in header.pitch_mm:
         if not PITCH_MM[0] <= pitch <= PITCH_MM[1]:
             raise _implausible("pitch_mm", header.pitch_mm, PITCH_MM)
-    if header.kind == "range":
+    if header.kind != "heightmap":
         if not Z_SCALE_MM[0] <= header.z_scale_mm <= Z_SCALE_MM[1]:
             raise _implausible("z_scale_mm", header.z_scale_mm, Z_SCALE_MM)
         if not -MAX_OFFSET_MM <= header.z_offset_mm <= MAX_OFFSET_MM:
@@ -158,24 +174,34 @@ def check_payload(header: FrameHeader, payload: memoryview | bytes) -> None:
     size = len(payload) if isinstance(payload, bytes) else payload.nbytes
     wanted = 0 if header.kind == "alive" else header.payload_bytes
     if size != wanted:
-        seen = f"{size} bytes for {header.shape[0]} x {header.shape[1]} {header.dtype}, which are {wanted}"
-        raise _refused(Reason.FRAME_SIZE, "the payload is truncated or too long", seen, "Send rows x cols x item size bytes")
+        each = " x 3" if header.kind == "cloud" else ""
+        seen = f"{size} bytes for {header.shape[0]} x {header.shape[1]}{each} {header.dtype}, which are {wanted}"
+        raise _refused(Reason.FRAME_SIZE, "the payload is truncated or too long", seen, f"Send rows x cols{each} x item size bytes")
     crc = zlib.crc32(payload)
     if crc != header.crc32:
         seen = f"{crc:#010x}, header says {header.crc32:#010x}"
         raise _refused(Reason.FRAME_CRC, "the payload was altered on its way", seen, "Check cable and switch; CRC-32 as zlib computes it")
 
 
-def payload_image(header: FrameHeader, payload: memoryview | bytes) -> NDArray[Any]:
-    """The checked payload as a read-only (rows, cols) view of u8, u16 or f32; nothing is copied."""
-    return np.frombuffer(payload, DTYPES[header.dtype]).reshape(header.shape)
+def payload_image(stored: StoredImage, payload: memoryview | bytes) -> NDArray[Any]:
+    """The checked payload as a read-only view of u8, u16 or f32, (rows, cols) or (rows, cols, 3) of a cloud; nothing is copied."""
+    return np.frombuffer(payload, DTYPES[stored.dtype]).reshape(_array_shape(stored))
+
+
+def image_bytes(stored: StoredImage) -> int:
+    """How many bytes the image takes; only for a dtype that was checked."""
+    return math.prod(_array_shape(stored)) * DTYPES[stored.dtype].itemsize
+
+
+def _array_shape(stored: StoredImage) -> tuple[int, ...]:
+    return (*stored.shape, 3) if stored.kind == "cloud" else stored.shape
 
 
 def encode_frame(header: FrameHeader, image: NDArray[Any]) -> tuple[bytes, bytes, bytes]:
-    """Topic, header and payload for `image` (rows, cols); shape, dtype and crc32 of `header` are filled in from it."""
+    """Topic, header and payload for `image` (rows, cols) or (rows, cols, 3); shape, dtype and crc32 of `header` are filled in from it."""
     payload = image.tobytes()
     code = DTYPE_CODES[image.dtype.newbyteorder("<") if image.dtype.itemsize > 1 else image.dtype]
-    filled = msgspec.structs.replace(header, shape=image.shape, dtype=code, crc32=zlib.crc32(payload))
+    filled = msgspec.structs.replace(header, shape=image.shape[:2], dtype=code, crc32=zlib.crc32(payload))
     return filled.camera.encode(), _encoder.encode(filled), payload
 
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Bundle, Golden, RouterSpec, TypologySpec
 from edge.errors import BundleContentError, CordonError, FrameError, KnownAnswerError
-from edge.inspector.frame import DTYPES
+from edge.inspector.frame import image_bytes, payload_image
 from edge.inspector.heightmap.spec import HeightmapSpec
 from edge.inspector.machine import Engine, Machine, Preparation, prepare_and_run
 from edge.inspector.scan import Scan
@@ -182,11 +181,10 @@ def golden_scan(golden: Golden, bundle: Bundle) -> Scan:
 
 def _golden_image(golden: Golden, bundle: Bundle) -> NDArray[Any]:
     data = bundle.files[golden.file]
-    dtype = DTYPES[golden.dtype]
-    if len(data) != golden.shape[0] * golden.shape[1] * dtype.itemsize:
-        seen = f"{len(data)} bytes for {golden.shape[0]} x {golden.shape[1]} {golden.dtype}"
+    if len(data) != image_bytes(golden):
+        seen = f"{len(data)} bytes for {golden.shape[0]} x {golden.shape[1]} {golden.dtype} of kind {golden.kind}"
         raise BundleContentError(f"golden input {golden.file} has another size", seen=seen, remedy="Export the bundle again")
-    return np.frombuffer(data, dtype).reshape(golden.shape)
+    return payload_image(golden, data)
 
 
 def _unknown_answer(who: str, golden: Golden, seen: str) -> CordonError:

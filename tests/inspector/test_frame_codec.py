@@ -42,6 +42,32 @@ def test_what_is_written_is_read_back(dtype: type, code: str, kind: str) -> None
     assert payload_image(header, payload).dtype == dtype
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (1, 12)])
+def test_a_cloud_is_read_back_as_x_y_z_of_every_point(shape: tuple[int, int]) -> None:
+    cloud = np.arange(36, dtype=np.float32).reshape(*shape, 3)
+    _, text, payload = encode_frame(make_header(kind="cloud"), cloud)
+    header = decode_header(text)
+    check_payload(header, payload)
+    assert (header.shape, header.dtype, header.payload_bytes) == (shape, "f4", 144)
+    assert (payload_image(header, payload) == cloud).all()
+
+
+@pytest.mark.parametrize("size", [48, 143, 145, 0])
+def test_a_cloud_of_another_size_is_refused_with_what_it_should_have(size: int) -> None:
+    with pytest.raises(FrameError, match="3 x 4 x 3 f4, which are 144") as caught:
+        check_payload(make_header(kind="cloud", dtype="f4", shape=(3, 4)), bytes(size))
+    assert caught.value.reason is Reason.FRAME_SIZE
+
+
+def test_a_cloud_in_no_order_is_one_row_of_up_to_sixteen_million_points() -> None:
+    cloud = make_header(kind="cloud", dtype="f4", shape=(1, 1 << 24))
+    check_header(cloud, max_frame_bytes=1 << 30)
+    for shape, kind in (((1, (1 << 24) + 1), "cloud"), ((2, 16_385), "cloud"), ((1, 16_385), "range")):
+        with pytest.raises(FrameError) as caught:
+            check_header(make_header(kind=kind, dtype="f4", shape=shape), max_frame_bytes=1 << 40)
+        assert caught.value.reason is Reason.FRAME_SHAPE
+
+
 def test_the_image_is_a_view_of_the_payload_that_cannot_be_written() -> None:
     _, text, payload = make_parts()
     image = payload_image(decode_header(text), payload)
@@ -89,7 +115,12 @@ def test_no_nonfinite_number_gets_through_the_header(token: bytes, field: bytes)
         ({"shape": (16_385, 1)}, Reason.FRAME_SHAPE),
         ({"shape": (10_000, 10_000)}, Reason.FRAME_SIZE),
         ({"kind": "range", "dtype": "u1"}, Reason.FRAME_DTYPE),
-        ({"kind": "cloud", "dtype": "f4"}, Reason.FRAME_KIND),
+        ({"kind": "cloud", "dtype": "u2"}, Reason.FRAME_DTYPE),
+        ({"kind": "cloud", "dtype": "f4", "z_scale_mm": 1000.0}, Reason.FRAME_UNITS),
+        ({"kind": "cloud", "dtype": "f4", "z_offset_mm": -1e6}, Reason.FRAME_UNITS),
+        ({"kind": "cloud", "dtype": "f4", "pitch_mm": (0.0002, 0.1)}, Reason.FRAME_UNITS),
+        ({"kind": "cloud", "dtype": "f4", "shape": (2_400, 2_400)}, Reason.FRAME_SIZE),
+        ({"kind": "video", "dtype": "f4"}, Reason.FRAME_KIND),
     ],
 )
 def test_a_header_is_refused_by_name(changes: dict[str, object], reason: Reason) -> None:

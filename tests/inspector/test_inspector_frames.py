@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from conftest import SESSION, Cell, make_parts
-from tiny import frame_image, probability
+from tiny import TinyBundle, cloud_image, frame_image, probability
 
 from edge.contract import Reason, TriggerId
 from edge.inspector.frame import encode_alive
@@ -51,10 +51,60 @@ def test_a_range_frame_is_windowed_in_millimetres(cell: Cell) -> None:
     assert math.isclose(report.score, probability(gray, centre=60, sign=1), abs_tol=0.05)
 
 
+def test_an_organised_cloud_is_judged_by_its_heights(cell: Cell) -> None:
+    report = cell.judge(*make_parts(cloud_image(40, seed=9), kind="cloud", z_scale_mm=1.0))
+    assert (report.reason, report.typology) == (Reason.OK, "T2")
+    assert math.isclose(report.score, probability(frame_image(40, seed=9), centre=60, sign=1), abs_tol=1e-4)
+
+
+@pytest.mark.parametrize("organised", [True, False])
+def test_a_cloud_falls_into_the_grid_of_its_bundle_in_any_order(start: Any, organised: bool) -> None:
+    """The golden inputs of this bundle are clouds too: without them right the cell would not be READY."""
+    cell = start(TinyBundle(clouds=True))
+    for counter, gray in ((1, 40), (2, 90)):
+        cloud = cloud_image(gray, seed=9, organised=organised)
+        report = cell.judge(*make_parts(cloud, counter=counter, kind="cloud", z_scale_mm=1.0))
+        assert report.reason is Reason.OK
+        assert math.isclose(report.score, probability(frame_image(gray, seed=9), centre=60, sign=1), abs_tol=1e-4)
+
+
+def bad_clouds() -> dict[str, tuple[Any, dict[str, Any], Reason]]:
+    """By what is wrong: the cloud, header fields, and the reason it gets from a bundle with a grid."""
+    unfit, infinite, far = (cloud_image(40, organised=False) for _ in range(3))
+    unfit[0, 7, 0], infinite[0, 7, 2], far[..., 0] = math.nan, math.inf, far[..., 0] + 5
+    return {
+        "no finite x": (unfit, {}, Reason.FRAME_NONFINITE),
+        "no finite z": (infinite, {}, Reason.FRAME_NONFINITE),
+        "outside the grid": (far, {}, Reason.FRAME_EMPTY),
+        "no point": (np.full((1, 384, 3), -1, np.float32), {"no_data": -1}, Reason.FRAME_EMPTY),
+        "metres": (cloud_image(40) / np.float32(1000), {}, Reason.FRAME_EMPTY),
+        "too many rows": (cloud_image(40), {"shape": [17, 24]}, Reason.FRAME_SIZE),
+        "sent as range": (cloud_image(40), {"kind": "range"}, Reason.FRAME_SIZE),
+        "another dtype": (cloud_image(40), {"dtype": "u2"}, Reason.FRAME_DTYPE),
+    }
+
+
+@pytest.mark.parametrize("wrong", bad_clouds())
+def test_a_bad_cloud_is_refused_by_name(start: Any, wrong: str) -> None:
+    cloud, changes, reason = bad_clouds()[wrong]
+    cell = start(TinyBundle(clouds=True))
+    report = cell.judge(*changed(make_parts(cloud, kind="cloud", z_scale_mm=1.0), **changes))
+    assert (report.reason, report.trigger) == (reason, TriggerId(SESSION, 7))
+    assert not report.score <= report.threshold
+    good = cloud_image(40, seed=8, organised=False)
+    assert cell.judge(*make_parts(good, counter=2, kind="cloud", z_scale_mm=1.0)).reason is Reason.OK
+
+
+def test_an_unorganised_cloud_is_refused_by_a_bundle_without_a_grid(cell: Cell) -> None:
+    report = cell.judge(*make_parts(cloud_image(40, organised=False), kind="cloud", z_scale_mm=1.0))
+    assert report.reason is Reason.FRAME_KIND
+    assert "rasterise" in report.detail
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"kind": "cloud", "dtype": "f4"}, Reason.FRAME_KIND),
+        ({"kind": "cloud", "dtype": "f4"}, Reason.FRAME_SIZE),
         ({"kind": "video"}, Reason.FRAME_KIND),
         ({"dtype": "f4"}, Reason.FRAME_DTYPE),
         ({"dtype": "f8"}, Reason.FRAME_DTYPE),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.bundle import Combine, Golden, Manifest, Member, RouterSpec, TypologySpec, file_entries, save_bundle, sign_bundle
-from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow
+from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow, Rasterise
 
 HEIGHT, WIDTH = 16, 24
 SPEC = HeightmapSpec(window=MillimetreWindow(low_mm=0.0, high_mm=10.0), height=HEIGHT, width=WIDTH)
+GRID = Rasterise(x_mm=(0.0, 4.6), y_mm=(0.0, 3.0), pitch_mm=(0.2, 0.2))
+"""As many cells as SPEC has pixels."""
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes_raw().hex()
 CENTRES = {"T2": 60.0, "T5": 180.0}
@@ -27,6 +30,14 @@ def frame_image(gray: int, *, seed: int = 0, shape: tuple[int, int] = (HEIGHT, W
     """A heightmap of about one gray; no two seeds give the same pixels."""
     noise = np.random.default_rng(seed).integers(-3, 4, shape)
     return np.clip(gray + noise, 1, 255).astype(np.uint8)
+
+
+def cloud_image(gray: int, *, seed: int = 0, organised: bool = True) -> NDArray[np.float32]:
+    """`frame_image` as points at GRID's pitch: f32 (rows, cols, 3), or (1, points, 3) in no order."""
+    rows, cols = np.mgrid[:HEIGHT, :WIDTH]
+    z = (frame_image(gray, seed=seed).astype(float) - 1) / 25.4
+    cloud = np.stack([cols * GRID.pitch_mm[0], rows * GRID.pitch_mm[1], z], axis=2).astype(np.float32)
+    return cloud if organised else np.random.default_rng(seed).permutation(cloud.reshape(-1, 3))[None]
 
 
 def network(
@@ -138,6 +149,8 @@ class TinyBundle:
     spread: float = 0.0
     embedding: bool = False
     """Every first member gives an embedding."""
+    clouds: bool = False
+    """Typologies rasterise clouds, and their golden inputs are clouds in no order."""
     similar: dict[str, bytes] = field(default_factory=dict)
     """By typology: known welds as edge.similar packs them."""
 
@@ -186,7 +199,13 @@ class TinyBundle:
             self._golden(f"{name}/good", good, "good", promised[0]),
             self._golden(f"{name}/bad", bad, "bad", promised[1]),
         )
-        return TypologySpec(name=name, heightmap=SPEC, members=members, threshold=0.5, golden=golden, combine=self.combine, similar=similar)
+        if self.clouds:
+            clouds = (cloud_image(int(centre) - 20, seed=1, organised=False), cloud_image(int(centre) + 20, seed=2, organised=False))
+            golden = tuple(self._as_cloud(golden[i], clouds[i]) for i in range(2))
+        heightmap = msgspec.structs.replace(SPEC, rasterise=GRID) if self.clouds else SPEC
+        return TypologySpec(
+            name=name, heightmap=heightmap, members=members, threshold=0.5, golden=golden, combine=self.combine, similar=similar
+        )
 
     def _router(self) -> RouterSpec:
         member = self._member("router", centre=120.0, sign=-1.0, classes=("T2", "T5"))
@@ -206,3 +225,7 @@ class TinyBundle:
     def _golden(self, name: str, image: NDArray[np.uint8], label: str, score: float) -> Golden:
         self.files[name] = image.tobytes()
         return Golden(file=name, label=label, kind="heightmap", shape=(HEIGHT, WIDTH), dtype="u1", score=score)
+
+    def _as_cloud(self, golden: Golden, cloud: NDArray[np.float32]) -> Golden:
+        self.files[golden.file] = cloud.tobytes()
+        return msgspec.structs.replace(golden, kind="cloud", shape=cloud.shape[:2], dtype="f4", no_data=-1.0)
