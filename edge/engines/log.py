@@ -1,4 +1,4 @@
-"""What the builder says, kept for the message of the error it leads to: one log per process, since TensorRT only knows one."""
+"""What builder and runtime say, kept for the message of the error it leads to: one log per process, since TensorRT only knows one."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 import msgspec
 
 TAIL = 200
-"""Messages kept per engine; the last ones tell why a build failed."""
+"""Messages kept per engine; the last ones tell why a build, or loading it, failed."""
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One line of the builder; `severity` is error, warning or info."""
+    """One line of TensorRT; `severity` is error, warning or info."""
 
     severity: str
     text: str
 
 
 class BuildLog:
-    """Collects the builder's messages from any of its threads for the one engine that is being built.
+    """Collects messages from any of TensorRT's threads for the one engine that is being built or loaded.
 
     `logger` is the object to give to TensorRT. It lives as long as the process: the first logger TensorRT sees stays in use.
     """
@@ -49,7 +49,7 @@ class BuildLog:
     def tail(self, count: int = 5) -> str:
         """The last errors, or the last warnings where there are none, joined for a message."""
         said = self.of("error") or self.of("warning")
-        return " | ".join(said[-count:]) or "the builder said nothing"
+        return " | ".join(said[-count:]) or "TensorRT said nothing"
 
     def _add(self, severity: str, text: str) -> None:
         with self._lock:
