@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from edge.dla import DLA_REFUSED, GPU
 from edge.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -88,7 +89,7 @@ class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Ed25519 public keys that sign engines, 64 hex digits each: the public half of `cordon engine build --box-key`."""
     cache: Path | None = None
     """Folder of TensorRT-RTX's compiled kernels, kept from one start to the next; writable by the inspector alone."""
-    device: str = "gpu"
+    device: str = GPU
     streams: int = 4
     """Engines that may run side by side; members of one committee and, with `engines = "all"`, all typologies share them."""
     timeout_ms: float = 1000.0
@@ -103,8 +104,7 @@ class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The longest that the CPU may take from frame to scores."""
 
     def __post_init__(self) -> None:
-        remedy = "Use gpu: the DLA cores take no explicit quantisation in TensorRT 10, and no INT8 in 11"
-        _require(self.device == "gpu", "inspector.gpu.device", self.device, remedy)
+        _require(self.device == GPU, "inspector.gpu.device", self.device, DLA_REFUSED)
         _keys("inspector.gpu.box_keys", self.box_keys, "Run `cordon keys new`, build with --box-key and paste the public key")
         _between("inspector.gpu.streams", self.streams, 1, 32)
         _between("inspector.gpu.timeout_ms", self.timeout_ms, 1, 60_000)

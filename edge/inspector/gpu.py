@@ -96,6 +96,8 @@ class GpuMachine:
     def ready(self) -> None:
         """Allocate what engines share, warm them up and capture their graphs. Raises GpuError."""
         self._runtime.ready(self._stream)
+        for note in self._runtime.notes:
+            log.info("%s", note)
 
     # -- judging
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from conftest import make_header, make_parts
+from cell_kit import make_header, make_parts
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from conftest import SESSION, Cell, make_parts
+from cell_kit import SESSION, Cell, make_parts
 from tiny import CENTRES, KEY, PUBLIC, SPEC, TinyBundle, frame_image, network, probability
 
 from edge.bundle import Bundle, Combine, Manifest, Member, file_entries, sign_bundle, verify_bundle

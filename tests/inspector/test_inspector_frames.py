@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from conftest import SESSION, Cell, make_parts
+from cell_kit import SESSION, Cell, make_parts
 from tiny import TinyBundle, cloud_image, frame_image, probability
 
 from edge.contract import Reason, TriggerId

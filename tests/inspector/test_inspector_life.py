@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import zmq
-from conftest import Cell, FakeGate, listen, make_config, make_parts
+from cell_kit import Cell, FakeGate, listen, make_config, make_parts
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tiny import PUBLIC, TinyBundle, brittle_network, frame_image, network, probability
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cell, listen, make_config, make_parts
+from cell_kit import Cell, listen, make_config, make_parts
 from tiny import TinyBundle, frame_image, probability
 
 from edge.config import Config, GpuConfig, load_config
@@ -130,7 +130,7 @@ def test_a_gpu_needs_engines_and_the_key_they_are_signed_with(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ('device = "dla"', "DLA cores take no explicit quantisation"),
+        ('device = "dla"', "for INT8 on its DLA cores"),
         ("streams = 0", "inspector.gpu.streams"),
         ("timeout_ms = 0.0", "inspector.gpu.timeout_ms"),
         ('fallback = "openvino"', "inspector.gpu.fallback_within_ms"),
