@@ -4,6 +4,7 @@
 #include <cuda.h>
 #include <stddef.h>
 #include <stdint.h>
+#pragma GCC visibility push(default)
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -18,7 +19,7 @@ int soft_launch(CUstream stream, void (*fn)(void *), void *data);
 void soft_fail(int error);
 /* 1 when bytes [address, address + size) lie in one live allocation that the device may use, else 0. */
 int soft_range(uint64_t address, uint64_t size);
-/* The stream that launches behind `stream` wait for may be asked for: 1 while it is being captured, else 0. */
+/* 1 while the stream is being captured, else 0. */
 int soft_capturing(CUstream stream);
 
 /* Switches of the tests (control.py wraps them; each returns 0, or -1 for what it does not know). */
@@ -33,6 +34,7 @@ void soft_vanish(void);
 const char *soft_counters(void);
 const char *soft_violations(void);
 int soft_kernels(const char *path);
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }
