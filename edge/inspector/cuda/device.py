@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import threading
 import time
@@ -158,6 +159,7 @@ class Device:
             context, self._context = self._context, None
             with translated("the GPU's context cannot be given back"):
                 context.detach()
+            _pop_released()
 
     def drop(self, *made: Any) -> None:
         """Let go of what was kept before `close` does; it ends with the caller's last reference to it."""
@@ -174,6 +176,11 @@ def _driver() -> Any:
         return importlib.import_module("pycuda.driver")
     except (ImportError, OSError) as exc:
         raise GpuError("PyCUDA cannot be loaded", seen=exc, remedy=_INSTALL) from exc
+
+
+def _pop_released() -> None:
+    """PyCUDA takes a primary context that it releases off its own stack, but not off CUDA's, where it would stay this thread's."""
+    ctypes.CDLL("libcuda.so.1").cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
 
 
 def _poll(event: Any, what: str, limit_ms: float) -> None:
