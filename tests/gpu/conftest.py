@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from edge.inspector.cuda.device import Device
     from softcuda.control import Driver
+
+    from edge.inspector.cuda.device import Device
 
 MODE = os.environ.get("CORDON_GPU_TESTS", "")
 HERE = Path(__file__).parent

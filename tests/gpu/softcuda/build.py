@@ -1,4 +1,4 @@
-"""Builds the software driver, the kernels for the CPU and PyCUDA into build/, each only when what goes into it changed; exits with 3 when it cannot."""
+"""Builds the software driver, the kernels for the CPU and PyCUDA into build/, each only when its inputs changed; exits with 3 when it cannot."""
 
 import hashlib
 import os
@@ -45,9 +45,7 @@ def headers() -> Path:
     for place in places:
         if (place / "cuda.h").exists():
             return place
-    raise CannotBuild(
-        "no cuda.h: install torch's CUDA wheels into .venv (pip install nvidia-cuda-runtime), or set CUDA_HOME to a CUDA toolkit"
-    )
+    raise CannotBuild("no cuda.h: install the wheel nvidia-cuda-runtime into .venv, or set CUDA_HOME to a CUDA toolkit")
 
 
 def need(program: str, package: str) -> str:

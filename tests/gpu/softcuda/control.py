@@ -42,8 +42,10 @@ class Driver:
             self.kernels(KERNELS)
 
     def reset(self, device: DeviceName = "orin", seed: int = 0) -> None:
-        """A fresh machine: everything made before is gone, and handles to it are refused. The seed draws the order of late work; 0 runs only
-        what is waited for, in the latest order."""
+        """A fresh machine: everything made before is gone, and handles to it are refused.
+
+        The seed draws the order of late work; 0 runs only what is waited for, and each piece as late as can be.
+        """
         if self.library.soft_reset(device.encode(), seed):
             raise ValueError(f"no device {device!r}")
         self.expected = self.broken = False
@@ -61,8 +63,11 @@ class Driver:
             raise ValueError("too many faults at once")
 
     def fault(self, text: str) -> None:
-        """Faults as SOFTCUDA_FAULT has them: "cuMemAlloc_v2:2:after=5", "hang:after=100", "vanish:after=200", "sticky:700:after=50", joined by
-        commas; without `after` at once, else after so many calls, or pieces of work on the device."""
+        """Faults as SOFTCUDA_FAULT has them, joined by commas.
+
+        "cuMemAlloc_v2:2:after=5": error 2 at the sixth call; "hang:after=100", "vanish:after=200", "sticky:700:after=50": as hang(),
+        vanish() and sticky() do, once that many pieces of work have run on the device; at once without `after`.
+        """
         self.broken = True
         if self.library.soft_fault(text.encode()):
             raise ValueError(f"fault {text!r} is not understood")

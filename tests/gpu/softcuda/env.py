@@ -24,8 +24,8 @@ def soft_environment(
 ) -> dict[str, str]:
     """os.environ and what makes libcuda.so.1, pycuda and the stand-in tensorrt the software ones.
 
-    `fault` as control.Driver.fault; `report` is a file to which violations are appended as they happen, and counters when the process ends by
-    itself; further settings go into the environment as they are.
+    `fault` is as in control.Driver.fault. `report` is a file to which violations are appended as they happen, and the counters when the
+    process ends by itself. Further settings go into the environment as they are.
     """
     places = {
         "LD_LIBRARY_PATH": _joined([BUILD / "softcuda"], "LD_LIBRARY_PATH"),
