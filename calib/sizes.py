@@ -6,11 +6,13 @@ import struct
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.errors import DatasetError
-from scans.folder import Scan, read_image
+from scans.folder import Scan, kind_of, read_image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -35,7 +37,10 @@ def require_one_size(scans: Sequence[Scan]) -> tuple[int, int]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(rows, columns) of one scan. Raises DatasetError for a file that is no height image."""
+    """(rows, columns) of one scan; (1, 0) of an unorganised cloud, whose number of points says nothing about its scale.
+
+    Raises DatasetError for a file that is no scan.
+    """
     try:
         if path.suffix.lower() == ".png":
             with path.open("rb") as file:
@@ -44,10 +49,14 @@ def image_size(path: Path) -> tuple[int, int]:
                 columns, rows = struct.unpack(">II", head[16:])
                 return rows, columns
         if path.suffix.lower() == ".npy":
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-            if len(shape) == 2:
-                return int(shape[0]), int(shape[1])
+            stored = np.load(path, mmap_mode="r", allow_pickle=False)
+            if stored.ndim == 2 or (stored.ndim == 3 and stored.dtype == np.float32):
+                return _size(stored)
     except (OSError, ValueError) as exc:
         raise DatasetError(f"cannot read the scan {path}", seen=exc, remedy="Remove the file or write it again") from exc
-    rows, columns = read_image(path).shape
-    return rows, columns
+    return _size(read_image(path))
+
+
+def _size(image: NDArray[Any]) -> tuple[int, int]:
+    rows, columns = image.shape[:2]
+    return (1, 0) if kind_of(image) == "cloud" and rows == 1 else (int(rows), int(columns))

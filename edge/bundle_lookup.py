@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from edge.bundle_similar import Neighbour, nearest, unpack_similar
 from edge.errors import BundleContentError, ConfigError, EngineError
 from edge.inspector.engines.openvino import Compiler
 from edge.inspector.heightmap.cpu import Preparer
+from edge.scan_file import kind_of, read_scan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,23 +42,6 @@ def similar_welds(bundle: Bundle, typology: str, scan: Path, *, count: int, scal
     return nearest(known, engine.embedding, count)
 
 
-def read_scan(path: Path) -> NDArray[Any]:
-    """A PNG, TIFF or NPY scan as a 2-D array: u8 (heightmap), u16 or f32 (range). Raises ConfigError."""
-    try:
-        image: Any = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"cannot read the scan {path}", seen=exc, remedy="Check the path") from exc
-    if image is None:
-        raise ConfigError(f"cannot read the scan {path}", remedy="Check the path; PNG, TIFF and NPY are read")
-    if image.ndim == 3 and (image == image[..., :1]).all():
-        image = image[..., 0]  # gray saved as colour: equal channels
-    if image.ndim != 2 or image.dtype.name not in ("uint8", "uint16", "float32"):
-        raise ConfigError(
-            f"{path} is not a height image", seen=f"{image.dtype} {image.shape}", remedy="Save one channel as uint8, uint16 or float32"
-        )
-    return np.ascontiguousarray(image)
-
-
 def _find(bundle: Bundle, typology: str) -> tuple[TypologySpec, Member]:
     specs = {spec.name: spec for spec in bundle.manifest.typologies}
     if typology not in specs:
@@ -71,11 +54,11 @@ def _find(bundle: Bundle, typology: str) -> tuple[TypologySpec, Member]:
 
 
 def _prepare(spec: TypologySpec, image: NDArray[Any], scale: RangeScale, out: NDArray[np.uint8]) -> None:
-    kind = "heightmap" if image.dtype == np.uint8 else "range"
+    kind = kind_of(image)
     # The golden inputs come from the same camera as the scans the bundle was made from.
     example = next((golden for golden in spec.golden if golden.kind == kind), spec.golden[0])
     no_data = example.no_data if scale.no_data is None else scale.no_data
-    if scale.no_data is None and image.dtype == np.float32 and np.isnan(image).any():
+    if scale.no_data is None and image.dtype == np.float32 and np.isnan(image if kind == "range" else image[..., 2]).any():
         no_data = float("nan")
     Preparer(spec.heightmap).prepare(
         image,

@@ -9,21 +9,34 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import DatasetError
 from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
+from edge.scan_file import kind_of, read_scan
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+__all__ = [
+    "GROUP_COLUMNS",
+    "LABEL_FOLDERS",
+    "SUFFIXES",
+    "Label",
+    "Scale",
+    "Scan",
+    "ScanFolder",
+    "find_scans",
+    "kind_of",
+    "read_image",
+    "read_scale",
+    "walk_images",
+]
+
 Label = Literal["good", "bad"]
-Kind = Literal["heightmap", "range"]
 
 SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 LABEL_FOLDERS: dict[str, Label] = {
@@ -41,7 +54,7 @@ GROUP_COLUMNS = ("group", "scan")
 
 
 class Scale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`scan.toml`: what one pixel and one unit of a range image mean, for every file of the folder."""
+    """`scan.toml`: what one pixel and one unit of a range image (or of a cloud's z) mean, for every file of the folder."""
 
     pitch_mm: tuple[float, float] = (1.0, 1.0)
     """Distance of neighbouring pixels along x (columns) and y (rows)."""
@@ -173,25 +186,8 @@ def read_scale(root: Path) -> Scale:
 
 
 def read_image(path: Path) -> NDArray[Any]:
-    """One scan as a 2-D array: uint8 (heightmap), or uint16 / float32 (range). Raises DatasetError."""
-    try:
-        image: Any = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except (OSError, ValueError) as exc:
-        raise DatasetError(f"cannot read the scan {path}", seen=exc, remedy="Remove the file or write it again") from exc
-    if image is None:
-        raise DatasetError(f"{path} is not an image", remedy="Remove the file or write it again as PNG, TIFF or NPY")
-    if image.ndim == 3 and image.dtype == np.uint8 and (image == image[..., :1]).all():
-        image = image[..., 0]  # gray saved as colour: three equal channels
-    if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16, np.float32):
-        raise DatasetError(
-            f"{path} is not a height image", seen=f"{image.dtype} {image.shape}", remedy="Save one channel as uint8, uint16 or float32"
-        )
-    return np.ascontiguousarray(image)
-
-
-def kind_of(image: NDArray[Any]) -> Kind:
-    """`heightmap` for 8-bit images (made elsewhere, as in the sources), `range` for 16-bit and float ones."""
-    return "heightmap" if image.dtype == np.uint8 else "range"
+    """One scan: uint8 (heightmap) or uint16 / float32 (range) rows x cols, or float32 rows x cols x 3 (cloud). Raises DatasetError."""
+    return read_scan(path, refusal=DatasetError)
 
 
 def walk_images(root: Path) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -109,7 +110,7 @@ class Camera:
             pitch_mm=shot.scale.pitch_mm,
             z_scale_mm=shot.scale.z_scale_mm,
             z_offset_mm=shot.scale.z_offset_mm,
-            no_data=0.0 if kind == "heightmap" else shot.scale.no_data,
+            no_data=_no_data(shot, kind),
             captured_ns=time.time_ns(),
             crc32=0,
         )
@@ -120,10 +121,17 @@ class Camera:
         self._socket.close()
 
 
+def _no_data(shot: Shot, kind: str) -> float | Literal["nan"]:
+    if kind == "heightmap":
+        return 0.0
+    return "nan" if math.isnan(shot.scale.no_data) else shot.scale.no_data
+
+
 def _faulty(shot: Shot, fault: Fault, previous: NDArray[Any] | None, typologies: Sequence[str]) -> Shot:
     if fault == "nan":
         image = shot.image.astype(np.float32)
-        image[image.shape[0] // 2, image.shape[1] // 2] = np.nan
+        # Where NaN says that a point is missing, it is no fault.
+        image[image.shape[0] // 2, image.shape[1] // 2] = np.inf if math.isnan(shot.scale.no_data) else np.nan
         return replace(shot, image=image)
     if fault == "frozen" and previous is not None:
         return replace(shot, image=previous)

@@ -23,14 +23,16 @@ from sim.welds import (
     Z_OFFSET_MM,
     Z_SCALE_MM,
     Weld,
+    cloud_spec,
     draw_weld,
     make_weld,
     spec_of,
+    to_cloud,
     to_heightmap,
     to_range,
 )
 
-Kind: TypeAlias = Literal["heightmap", "range"]
+Kind: TypeAlias = Literal["heightmap", "range", "cloud", "unorganised"]
 Item = TypeVar("Item")
 
 SEEDS_PER_DATASET = 100_000
@@ -49,7 +51,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--good", type=int, help="good welds per typology (default 100, or 0 with --line-up)")
     parser.add_argument("--bad", type=int, help="bad welds per typology (default 100, or 0 with --line-up)")
     parser.add_argument("--seed", type=int, default=1, help="data sets of different seeds share no weld (default %(default)s)")
-    parser.add_argument("--kind", choices=get_args(Kind), default="heightmap", help="8-bit heightmaps or 16-bit range images")
+    kinds = "8-bit heightmaps, 16-bit range images, or point clouds as NPY: organised, or their points in no order"
+    parser.add_argument("--kind", choices=get_args(Kind), default="heightmap", help=kinds)
     parser.add_argument("--line-up", type=int, default=0, metavar="N", help="also a mixed production of N welds, listed in OUT/welds.csv")
     arguments = parser.parse_args(argv)
     unsaid = 0 if arguments.line_up else 100
@@ -69,7 +72,7 @@ def write_dataset(out: Path, typology: str, *, good: int, bad: int, seed: int, k
     Every kind of defect takes its share of the count. Raises SimulationError: unknown typology, a negative count or seed, a
     folder that already holds scans, or a file that cannot be written.
     """
-    spec = spec_of(typology)
+    spec = cloud_spec(typology) if kind == "unorganised" else spec_of(typology)
     plan = _plan(typology, good, bad, seed)
     for folder in (out / "good", out / "bad"):
         _make_folder(folder)
@@ -78,27 +81,28 @@ def write_dataset(out: Path, typology: str, *, good: int, bad: int, seed: int, k
     rows = []
     for number, defect in _progress(list(enumerate(plan)), f"{typology} {kind}"):
         weld = make_weld(typology, defect, seed * SEEDS_PER_DATASET + number)
-        name = f"{weld.label}/{typology}_{defect}_{weld.seed}.png"
+        name = f"{weld.label}/{typology}_{defect}_{weld.seed}{_suffix(kind)}"
         _write_scan(out / name, weld, kind)
         rows.append((name, weld.label, f"{typology}-{seed}-{number // GROUP:04d}", defect))
     _write_table(out / "groups.csv", ("file", "label", "group", "defect"), rows)
 
 
 def write_line_up(out: Path, typologies: Sequence[str], *, welds: int, seed: int, kind: Kind = "heightmap") -> Path:
-    """Write OUT/line/*.png and OUT/welds.csv (part, weld, typology, truth, defect, file): parts of nine welds, the typologies in turn.
+    """Write OUT/line/*.png (or *.npy) and OUT/welds.csv (part, weld, typology, truth, defect, file): nine welds a part, typologies in turn.
 
-    `file` is an absolute path. With kind "range" OUT/line/scan.toml holds the scale. Returns the table's path. Raises SimulationError.
+    `file` is an absolute path. Of all kinds but "heightmap" OUT/line/scan.toml holds the scale. Returns the table's path.
+    Raises SimulationError.
     """
     _check_counts(welds, 0, seed)
     _make_folder(out / "line")
-    if kind == "range":
+    if kind != "heightmap":
         _write_text(out / "line" / "scan.toml", scale_toml(typologies[0], kind))
     rows = []
     for number in _progress(range(welds), f"line-up {kind}"):
         part, position = divmod(number, len(TYPOLOGIES))
         weld = draw_weld(typologies[number % len(typologies)], seed * SEEDS_PER_DATASET + number, LINE_UP_BAD)
         names = f"P{part + 1:05d}", f"W{position + 1}"
-        file = (out / "line" / f"{names[0]}_{names[1]}.png").resolve()
+        file = (out / "line" / f"{names[0]}_{names[1]}{_suffix(kind)}").resolve()
         _write_scan(file, weld, kind)
         rows.append((*names, weld.typology, weld.label, weld.defect, str(file)))
     table = out / "welds.csv"
@@ -108,12 +112,14 @@ def write_line_up(out: Path, typologies: Sequence[str], *, welds: int, seed: int
 
 def scale_toml(typology: str, kind: Kind) -> str:
     """The text of scan.toml: height in mm = value * z_scale_mm + z_offset_mm, for grays of a heightmap as well."""
-    scale, offset = Z_SCALE_MM, Z_OFFSET_MM
+    scale, offset, no_data = Z_SCALE_MM, Z_OFFSET_MM, repr(float(NO_DATA))
     if kind == "heightmap":
         low, high = TYPOLOGIES[typology].window_mm
         scale = (high - low) / 254
         offset = low - scale
-    return f"pitch_mm = [{PITCH_MM}, {PITCH_MM}]\nz_scale_mm = {scale!r}\nz_offset_mm = {offset!r}\nno_data = {float(NO_DATA)!r}\n"
+    elif kind != "range":
+        scale, offset, no_data = 1.0, 0.0, "nan"
+    return f"pitch_mm = [{PITCH_MM}, {PITCH_MM}]\nz_scale_mm = {scale!r}\nz_offset_mm = {offset!r}\nno_data = {no_data}\n"
 
 
 def _plan(typology: str, good: int, bad: int, seed: int) -> list[str]:
@@ -144,14 +150,28 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise SimulationError(f"cannot make the folder {folder}", seen=exc.strerror, remedy="Choose a folder you may write to") from exc
-    if any(folder.glob("*.png")):
+    if any(path.suffix in (".png", ".npy") for path in folder.iterdir()):
         raise SimulationError(f"{folder} already holds scans", remedy="Remove them or name another folder: old and new would mix")
 
 
+def _suffix(kind: Kind) -> str:
+    return ".png" if kind in ("heightmap", "range") else ".npy"
+
+
 def _write_scan(path: Path, weld: Weld, kind: Kind) -> None:
+    if _suffix(kind) == ".npy":
+        try:
+            np.save(path, to_cloud(weld, organised=kind == "cloud"))
+        except OSError as exc:
+            raise _unwritten(path, exc.strerror) from exc
+        return
     image = to_heightmap(weld) if kind == "heightmap" else to_range(weld)[0]
     if not cv2.imwrite(str(path), image, [cv2.IMWRITE_PNG_COMPRESSION, 3]):
-        raise SimulationError(f"cannot write the scan {path}", remedy="Check free space and the folder's rights")
+        raise _unwritten(path, None)
+
+
+def _unwritten(path: Path, seen: str | None) -> SimulationError:
+    return SimulationError(f"cannot write the scan {path}", seen=seen, remedy="Check free space and the folder's rights")
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.inspector.heightmap.cpu import Preparer
-from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow
+from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow, Rasterise
 from scans.folder import kind_of, read_image
 from sim.sheet import Tile, contact_sheet
+from sim.shots import scale_for
 
 SHEET_TILES = 72
 
@@ -113,12 +115,28 @@ def sheet_of(judged: Sequence[Judged], path: Path) -> None:
 
 
 def _tile(judged: Judged) -> Tile:
-    image = read_image(judged.file)
-    if kind_of(image) == "range":
-        spec = HeightmapSpec(window=PercentileWindow(), height=128, width=352)
-        gray = np.empty((spec.height, spec.width), np.uint8)
-        Preparer(spec).prepare(image, kind="range", out=gray)
-        image = gray
+    image = _gray(judged.file)
     small = cv2.resize(image, (352, 128), interpolation=cv2.INTER_AREA) if image.shape != (128, 352) else image
     verdict = "ACCEPT" if judged.accepted else f"REJECT {judged.reason}"
     return Tile(image=small, typology=judged.typology, truth=judged.truth, defect=judged.defect, verdict=verdict)
+
+
+def _gray(file: Path) -> NDArray[np.uint8]:
+    """The scan as something to look at: range images and clouds by their own percentiles."""
+    image, scale = read_image(file), scale_for(file)
+    kind = kind_of(image)
+    if kind == "heightmap":
+        return image
+    grid = grid_around(image, scale.pitch_mm) if kind == "cloud" and image.shape[0] == 1 else None
+    gray = np.empty((128, 352), np.uint8)
+    spec = HeightmapSpec(window=PercentileWindow(), height=gray.shape[0], width=gray.shape[1], rasterise=grid)
+    Preparer(spec).prepare(image, kind=kind, no_data=scale.no_data, out=gray)
+    return gray
+
+
+def grid_around(cloud: NDArray[np.float32], pitch_mm: tuple[float, float]) -> Rasterise:
+    """A grid of that pitch around all finite points of f32 (rows, cols, 3). Raises ConfigError where it would be too large."""
+    points = cloud.reshape(-1, 3)
+    points = points[np.isfinite(points).all(axis=1)].astype(float)
+    (left, top, _), (right, bottom, _) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return Rasterise(x_mm=(left, right), y_mm=(top, bottom), pitch_mm=pitch_mm)

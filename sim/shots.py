@@ -35,7 +35,7 @@ class Shot:
     """One scan with everything its header says."""
 
     image: NDArray[Any]
-    """u8 (heightmap), u16 or f32 (range), rows x cols."""
+    """u8 (heightmap), u16 or f32 (range), rows x cols; f32 (cloud), rows x cols x 3."""
     scale: Scale
     part: str
     weld: str

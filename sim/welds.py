@@ -8,11 +8,13 @@ from functools import cache
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import SimulationError
 from edge.inspector.heightmap.cpu import Preparer
+from edge.inspector.heightmap.spec import HeightmapSpec, Rasterise
 from sim import defects
 from sim.capture import Conditions, capture
 from sim.defects import Damaged, Side, Where
@@ -29,10 +31,12 @@ __all__ = [
     "Z_SCALE_MM",
     "Weld",
     "WeldTypology",
+    "cloud_spec",
     "defects_of",
     "draw_weld",
     "make_weld",
     "spec_of",
+    "to_cloud",
     "to_heightmap",
     "to_range",
 ]
@@ -110,6 +114,25 @@ def to_range(weld: Weld) -> tuple[NDArray[np.uint16], float, float]:
     """The weld as a camera sends it: u16 [128, 352] with 0 = no data, the scale and the offset in mm."""
     steps = np.rint((weld.height_mm - Z_OFFSET_MM) / Z_SCALE_MM)
     return np.nan_to_num(np.clip(steps, 1, 65535), nan=NO_DATA).astype(np.uint16), Z_SCALE_MM, Z_OFFSET_MM
+
+
+def to_cloud(weld: Weld, *, organised: bool = True) -> NDArray[np.float32]:
+    """The weld as points x, y, z in mm: f32 [128, 352, 3] with z NaN where nothing came back, or [1, points, 3] in no order without those.
+
+    x grows along the columns and y along the rows, from 0 at the first pixel's centre.
+    """
+    rows, columns = np.mgrid[:ROWS, :COLUMNS]
+    cloud = np.stack([columns * PITCH_MM, rows * PITCH_MM, weld.height_mm], axis=2).astype(np.float32)
+    if organised:
+        return cloud
+    seen = cloud[~np.isnan(weld.height_mm)]
+    return _generator(weld.seed, weld.typology, weld.defect, "order").permutation(seen)[None]
+
+
+def cloud_spec(typology: str) -> HeightmapSpec:
+    """`spec_of` with the grid that clouds in no order fall into: the scan's own pixels. Raises SimulationError."""
+    x_mm, y_mm = (0.0, (COLUMNS - 1) * PITCH_MM), (0.0, (ROWS - 1) * PITCH_MM)
+    return msgspec.structs.replace(spec_of(typology), rasterise=Rasterise(x_mm=x_mm, y_mm=y_mm, pitch_mm=(PITCH_MM, PITCH_MM)))
 
 
 @cache

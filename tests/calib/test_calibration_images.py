@@ -193,6 +193,16 @@ def test_scans_of_one_size_have_that_size(tmp_path: Path) -> None:
     assert require_one_size([write(tmp_path, name, (20, 30)) for name in ("a.png", "b.tif", "c.npy")]) == (20, 30)
 
 
+def test_clouds_in_no_order_have_one_size_however_many_points_they_hold(tmp_path: Path) -> None:
+    for count in (5, 9):
+        np.save(tmp_path / f"{count}.npy", np.ones((1, count, 3), np.float32))
+        np.save(tmp_path / f"ordered{count}.npy", np.ones((4, count, 3), np.float32))
+    assert require_one_size([Scan(tmp_path / f"{count}.npy", "good", "a") for count in (5, 9)]) == (1, 0)
+    assert require_one_size([Scan(tmp_path / "ordered5.npy", "good", "a")]) == (4, 5)
+    with pytest.raises(DatasetError, match="1 of 4 x 9"):
+        require_one_size([Scan(tmp_path / f"ordered{count}.npy", "good", "a") for count in (5, 5, 9)])
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif", "npy"])
 def test_mixed_sizes_are_refused_with_counts_and_an_example(tmp_path: Path, suffix: str) -> None:
     scans = [write(tmp_path, f"{i}.png", (20, 30)) for i in range(3)] + [write(tmp_path, f"odd.{suffix}", (30, 20))]

@@ -35,12 +35,12 @@ def write_scans(folder: Path, top: int, seed: int) -> Path:
     return folder
 
 
-def train(data: Prepared, classes: tuple[str, ...], path: Path, *, steps: int = 60) -> Path:
+def train(data: Prepared, classes: tuple[str, ...], path: Path, *, steps: int = 60, spec: HeightmapSpec = SPEC) -> Path:
     """The small network, seeded, on brightness or place: converges in a second."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     model = build("small", len(classes)).train()
-    mean, std = torch.tensor(SPEC.mean).reshape(1, 3, 1, 1), torch.tensor(SPEC.std).reshape(1, 3, 1, 1)
+    mean, std = torch.tensor(spec.mean).reshape(1, 3, 1, 1), torch.tensor(spec.std).reshape(1, 3, 1, 1)
     images, truth = torch.from_numpy(data.images.copy()), torch.tensor([classes.index(label) for label in data.labels])
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for _ in range(steps):
@@ -49,7 +49,7 @@ def train(data: Prepared, classes: tuple[str, ...], path: Path, *, steps: int = 
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    made = Checkpoint(architecture="small", classes=classes, heightmap=SPEC, model=model.eval(), provenance=PROVENANCE)
+    made = Checkpoint(architecture="small", classes=classes, heightmap=spec, model=model.eval(), provenance=PROVENANCE)
     save_checkpoint(made, path)
     return path
 

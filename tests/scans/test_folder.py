@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -82,6 +83,27 @@ def test_images_keep_their_type(tmp_path: Path, dtype: type, kind: str) -> None:
     assert kind_of(read_image(tmp_path / "a.npy")) == kind
     cv2.imwrite(str(tmp_path / "a.tiff"), image)
     np.testing.assert_array_equal(read_image(tmp_path / "a.tiff"), image)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 3), (1, 12, 3)])
+def test_a_cloud_is_read_from_npy_alone(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    cloud = np.full(shape, 7, np.float32)  # equal channels, yet no gray saved as colour
+    np.save(tmp_path / "a.npy", cloud)
+    read = read_image(tmp_path / "a.npy")
+    np.testing.assert_array_equal(read, cloud)
+    assert kind_of(read) == "cloud"
+    cloud[0, 0, 0] = 8
+    cv2.imwrite(str(tmp_path / "a.tiff"), cloud)
+    with pytest.raises(DatasetError, match="not a height image"):
+        read_image(tmp_path / "a.tiff")
+
+
+@pytest.mark.parametrize("stored", [np.zeros((3, 4, 2), np.float32), np.eye(3)[None], np.zeros((2, 3, 4, 3), np.float32)])
+def test_other_arrays_are_no_clouds(tmp_path: Path, stored: Any) -> None:
+    stored.flat[0] = 5
+    np.save(tmp_path / "a.npy", stored)
+    with pytest.raises(DatasetError, match="not a height image"):
+        read_image(tmp_path / "a.npy")
 
 
 def test_colour_and_pickles_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import subprocess
 import sys
 import time
@@ -22,9 +23,11 @@ from edge.inspector.camera import Arrival, CameraFeed
 from edge.inspector.frame import payload_image
 from edge.inspector.heightmap.cpu import Preparer
 from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow
+from edge.inspector.scan import Scan
 from scans.folder import Scale
 from sim.camera import Camera, CaptureRequests, answer, main, publish_folder
 from sim.shots import CaptureRequest, Shot, WeldTable
+from sim.welds import cloud_spec, make_weld, spec_of, to_cloud
 
 SESSION = "0123456789abcdef"
 
@@ -116,6 +119,39 @@ def test_the_nan_fault_is_a_finite_header_with_a_nan_height(endpoint: str, recei
     preparer = Preparer(HeightmapSpec(window=MillimetreWindow(low_mm=0, high_mm=9), height=8, width=12))
     with pytest.raises(FrameError, match="NaN"):
         preparer.prepare(heights, kind="range", out=np.zeros((8, 12), np.uint8))
+
+
+@pytest.mark.parametrize(("organised", "shape"), [(True, (128, 352)), (False, None)])
+def test_a_cloud_arrives_with_nan_for_missing_points(
+    endpoint: str, receiver: Receiver, organised: bool, shape: tuple[int, int] | None
+) -> None:
+    cloud = to_cloud(make_weld("T4", "none", 3), organised=organised)
+    camera = Camera(endpoint, "cam0")
+    camera.wait_for_subscriber(5)
+    camera.expose(shot(0, image=cloud, scale=Scale(no_data=math.nan)))
+    (arrival,) = receiver.take(0.1)
+    camera.close()
+    header = arrival.header
+    assert header is not None
+    assert (arrival.reason, header.kind, header.no_data, header.shape) == (Reason.OK, "cloud", "nan", shape or (1, cloud.shape[1]))
+    np.testing.assert_array_equal(payload_image(header, arrival.payload), cloud)
+    out = np.zeros((128, 352), np.uint8)
+    Preparer(cloud_spec("T4")).prepare(payload_image(header, arrival.payload), kind="cloud", no_data=header.no_data_value, out=out)
+    assert out.any()
+
+
+@pytest.mark.parametrize("picture", [to_cloud(make_weld("T4", "none", 3)), make_weld("T4", "none", 3).height_mm])
+def test_the_nan_fault_is_one_where_nan_marks_missing_points_too(endpoint: str, receiver: Receiver, picture: Any) -> None:
+    camera = Camera(endpoint, "cam0", fault="nan")
+    camera.wait_for_subscriber(5)
+    camera.expose(shot(0, image=picture, scale=Scale(no_data=math.nan)))
+    (arrival,) = receiver.take(0.1)
+    camera.close()
+    assert arrival.header is not None
+    scan = Scan.of(arrival.header, payload_image(arrival.header, arrival.payload))
+    with pytest.raises(FrameError) as caught:
+        Preparer(spec_of("T4")).prepare(scan.image, kind=scan.kind, no_data=scan.no_data, out=np.zeros((128, 352), np.uint8))
+    assert caught.value.reason is Reason.FRAME_NONFINITE
 
 
 def test_the_wrong_typology_is_another_one_of_the_table(endpoint: str, receiver: Receiver) -> None:

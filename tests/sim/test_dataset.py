@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge.config import NAME
 from edge.errors import SimulationError
 from edge.inspector.heightmap.cpu import Preparer
-from scans.folder import find_scans, read_image
+from edge.inspector.heightmap.spec import HeightmapSpec
+from scans.folder import find_scans, kind_of, read_image
 from scans.split import folds_by_group
 from sim.dataset import main, write_dataset, write_line_up
-from sim.welds import TYPOLOGIES, defects_of, make_weld, spec_of, to_heightmap
+from sim.shots import CaptureRequest, WeldTable
+from sim.welds import TYPOLOGIES, cloud_spec, defects_of, make_weld, spec_of, to_heightmap
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -52,6 +55,43 @@ def test_a_file_holds_the_weld_that_its_name_says(tmp_path: Path) -> None:
     path = next((tmp_path / "good").glob("*.png"))
     typology, *defect, seed = path.stem.split("_")
     assert np.array_equal(read_image(path), to_heightmap(make_weld(typology, "_".join(defect), int(seed))))
+
+
+def heightmaps_of(folder: Path, spec: HeightmapSpec | None = None) -> list[NDArray[np.uint8]]:
+    """What the box makes of every scan, by the folder's own spec (or `spec`) and scale."""
+    found = find_scans(folder)
+    assert found.spec is not None
+    preparer, scale, outs = Preparer(spec or found.spec), found.scale, []
+    for scan in found.scans:
+        image = read_image(scan.path)
+        outs.append(out := np.empty((128, 352), np.uint8))
+        preparer.prepare(
+            image, kind=kind_of(image), z_scale_mm=scale.z_scale_mm, z_offset_mm=scale.z_offset_mm, no_data=scale.no_data, out=out
+        )
+    return outs
+
+
+def test_clouds_give_the_same_heightmaps_and_in_no_order_only_narrow_gaps_differ(tmp_path: Path) -> None:
+    for kind in ("heightmap", "cloud", "unorganised"):
+        write_dataset(tmp_path / kind, "T4", good=2, bad=2, seed=3, kind=kind)
+    direct = [read_image(scan.path) for scan in find_scans(tmp_path / "heightmap").scans]
+    assert np.array_equal(heightmaps_of(tmp_path / "cloud"), direct)
+    fallen = heightmaps_of(tmp_path / "unorganised")
+    assert np.array_equal(fallen, heightmaps_of(tmp_path / "cloud", cloud_spec("T4")))
+    assert all((out == expected)[expected > 0].all() for out, expected in zip(fallen, direct, strict=True))
+    clouds = [read_image(scan.path) for scan in find_scans(tmp_path / "unorganised").scans]
+    assert {cloud.shape[0] for cloud in clouds} == {1}
+    assert len({cloud.shape[1] for cloud in clouds}) > 1, "missing points are left out"
+
+
+def test_a_line_up_of_clouds_is_read_by_the_camera(tmp_path: Path) -> None:
+    table = write_line_up(tmp_path, ["T4", "T5"], welds=2, seed=3, kind="unorganised")
+    request = CaptureRequest(session="0" * 16, sequence=1, part="P00001", weld="W2")
+    shot = WeldTable(table).shot(request, name_typology=True)
+    assert (shot.image.ndim, shot.image.shape[0], shot.typology) == (3, 1, "T5")
+    assert np.isnan(shot.scale.no_data)
+    with pytest.raises(SimulationError, match="already holds"):
+        write_line_up(tmp_path, ["T4"], welds=2, seed=3)
 
 
 def test_range_images_with_their_scale_give_the_same_heightmaps(tmp_path: Path) -> None:

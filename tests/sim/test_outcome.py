@@ -5,7 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
+from sim.dataset import scale_toml
 from sim.outcome import Judged, read_results, sheet_of, table_of
+from sim.welds import make_weld, to_cloud
 
 WELDS = [
     {"part": "P1", "weld": f"W{number}", "typology": "T3", "truth": truth, "defect": "none", "file": "x.png"}
@@ -58,3 +60,16 @@ def test_the_sheet_shows_what_went_wrong_first(tmp_path: Path, judged: list[Judg
     here = [Judged(**{**vars(j), "file": tmp_path / "x.png"}) for j in judged]
     sheet_of(here, tmp_path / "sheet.png")
     assert cv2.imread(str(tmp_path / "sheet.png")) is not None
+
+
+@pytest.mark.parametrize("organised", [True, False])
+def test_clouds_are_shown_by_their_heights(tmp_path: Path, judged: list[Judged], organised: bool) -> None:
+    weld = make_weld("T4", "none", 3)
+    np.save(tmp_path / "x.npy", to_cloud(weld, organised=organised))
+    (tmp_path / "scan.toml").write_text(scale_toml("T4", "cloud"))
+    sheet_of([Judged(**{**vars(judged[0]), "file": tmp_path / "x.npy"})], tmp_path / "cloud.png")
+    np.save(tmp_path / "x.npy", weld.height_mm)
+    sheet_of([Judged(**{**vars(judged[0]), "file": tmp_path / "x.npy"})], tmp_path / "range.png")
+    cloud, heights = (cv2.imread(str(tmp_path / name)).astype(int) for name in ("cloud.png", "range.png"))
+    assert cloud.shape == heights.shape
+    assert (np.abs(cloud - heights) <= 8).mean() > 0.8
