@@ -106,9 +106,10 @@ def _list(folder: Path) -> int:
     for name in store.names():
         record = store.whole(name)
         if record is None:
-            print(f"{name}: unusable, engine and record do not belong together; build again")
+            print(f"{name}: unusable, engine and record cannot be read or do not belong together; build again")
         else:
-            print(f"{name}: {describe(record)}, bundle {record.bundle[:12]}: {misfit(record) or 'fits this box'}")
+            exposed = None if store.whole(name, guarded=True) else "may not be used: others than root and this account can write it"
+            print(f"{name}: {describe(record)}, bundle {record.bundle[:12]}: {exposed or misfit(record) or 'fits this box'}")
     if not store.names():
         print(f"no engines in {folder}")
     if store.waiting():

@@ -58,7 +58,7 @@ def test_a_list_tells_what_is_there_and_why_it_does_not_fit(
         assert engine("list", str(built)) == 0
         first, second = capsys.readouterr().out.splitlines()
         assert first.endswith(verdict)
-        assert second == "T5.T5-0.b1: unusable, engine and record do not belong together; build again"
+        assert second == "T5.T5-0.b1: unusable, engine and record cannot be read or do not belong together; build again"
 
 
 def test_an_engine_of_another_version_does_not_fit(built: Path, capsys: pytest.CaptureFixture[str], rtx: Backend) -> None:

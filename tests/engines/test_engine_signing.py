@@ -122,6 +122,14 @@ def test_a_list_tells_who_signed_what(box: Box, capsys: pytest.CaptureFixture[st
     assert ", altered after signing, " in capsys.readouterr().out.splitlines()[0]
 
 
+def test_a_list_tells_what_others_can_write(box: Box, capsys: pytest.CaptureFixture[str]) -> None:
+    box.store.record_path(NAMES[0]).chmod(0o664)
+    assert main(["engine", "list", str(box.store.folder)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("may not be used: others than root and this account can write it")
+    assert "may not be used" not in second
+
+
 def test_nothing_is_signed_that_others_may_have_put_there(box: Box, capsys: pytest.CaptureFixture[str]) -> None:
     record = box.store.record(NAMES[0])
     assert record is not None
