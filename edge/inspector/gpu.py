@@ -86,7 +86,16 @@ class GpuMachine:
         """The engine that this box built and signed for the network `onnx`. Raises EngineError or GpuError."""
         assert isinstance(preparation, GpuPreparation), preparation
         shape = (preparation.spec.height, preparation.spec.width)
-        trusted = open_engine(self._store, self._bundle, member, typology=typology, shape=shape, box=self._box, keys=self._config.box_keys)
+        trusted = open_engine(
+            self._store,
+            self._bundle,
+            member,
+            typology=typology,
+            shape=shape,
+            box=self._box,
+            keys=self._config.box_keys,
+            compute_capability=self._device.compute_capability,
+        )
         engine = self._runtime.add(
             member, trusted.data, shape=shape, input_address=preparation.preparer.tensor.address, group=typology or ROUTER
         )
