@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,15 +78,21 @@ class TensorRTRuntime:
         if self._runtime is None or self._outputs is not None or input_address % ALIGNMENT:
             raise ValueError(f"{member.name}: the runtime takes no more engines, or {input_address:#x} is no address for one")
         what = f"network {member.name} ({member.file})"
-        with self._device.current(), translated(f"{what} cannot be loaded"):
-            engine = deserialise(self._backend, self._runtime, data, what)
-            features = match(self._backend.api, engine, member, shape)
-            number, lane = self._lanes.assign(group, engine.device_memory_size_v2)
-        made = TensorRTEngine(
-            self._backend, engine, member, features=features, input_address=input_address, group=number, lane=lane, sha256=_sha256(data)
-        )
+        with self._device.current(), _letting_go(), translated(f"{what} cannot be loaded"):
+            made = self._load(self._runtime, member, data, what, shape=shape, input_address=input_address, group=group)
         self._engines.append(made)
         return made
+
+    def _load(
+        self, runtime: RuntimeApi, member: Member, data: bytes, what: str, *, shape: tuple[int, int], input_address: int, group: str
+    ) -> TensorRTEngine:
+        engine = deserialise(self._backend, runtime, data, what)
+        features = match(self._backend.api, engine, member, shape)
+        number, lane = self._lanes.assign(group, engine.device_memory_size_v2)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return TensorRTEngine(
+            self._backend, engine, member, features=features, input_address=input_address, group=number, lane=lane, sha256=sha256
+        )
 
     def ready(self, after: Any) -> None:
         """Allocate everything, run every engine a few times, capture graphs, and run all once behind the stream `after`.
@@ -95,18 +103,21 @@ class TensorRTRuntime:
             raise ValueError("the runtime was made ready before")
         # One group's outputs lie together: one copy brings them all.
         self._engines.sort(key=lambda engine: engine.group)
-        with self._device.current(), translated("the networks cannot be made ready"):
+        with self._device.current(), _letting_go(), translated("the networks cannot be made ready"):
             self._lanes.allocate()
             total = sum(engine.nbytes for engine in self._engines)
             self._outputs = self._device.shared_memory(max(total, ALIGNMENT) // 4, np.float32)
-            start = 0
-            for engine in self._engines:
-                self._bind(engine, self._outputs, start)
-                start += engine.nbytes
-            if self._kernels is not None:
-                self._kernels.keep()
-                self.notes += self._kernels.notes
+            self._bind_all(self._outputs)
             self._prove(after)
+
+    def _bind_all(self, outputs: SharedMemory) -> None:
+        start = 0
+        for engine in self._engines:
+            self._bind(engine, outputs, start)
+            start += engine.nbytes
+        if self._kernels is not None:
+            self._kernels.keep()
+            self.notes += self._kernels.notes
 
     def _bind(self, engine: TensorRTEngine, outputs: SharedMemory, start: int) -> None:
         kernels = None if self._kernels is None else functools.partial(self._kernels.attach, engine_sha256=engine.sha256)
@@ -177,5 +188,11 @@ class TensorRTRuntime:
             del self._begin, self._finished
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+@contextmanager
+def _letting_go() -> Iterator[None]:
+    """An error keeps the variables of the functions it left; an engine among them must not outlive the context."""
+    try:
+        yield
+    except BaseException as exc:
+        traceback.clear_frames(exc.__traceback__)
+        raise
