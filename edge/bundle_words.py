@@ -19,7 +19,7 @@ from edge.bundle_certificate import (
     router_words,
     source_words,
 )
-from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow
+from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow, Rasterise
 
 WIDTH = 12
 """Columns of the words on the left."""
@@ -118,6 +118,8 @@ def combine_words(spec: TypologySpec) -> str:
 
 def heightmap_words(spec: HeightmapSpec) -> Iterator[str]:
     """How a frame becomes what the networks see, step by step."""
+    if spec.rasterise is not None:
+        yield _rasterise_words(spec.rasterise)
     if spec.outliers is not None:
         side = spec.outliers.window
         yield f"points further than {spec.outliers.limit_mm:g} mm from the median of their {side} x {side} neighbourhood are dropped"
@@ -131,6 +133,15 @@ def heightmap_words(spec: HeightmapSpec) -> Iterator[str]:
         low, high = spec.window.low, spec.window.high
         yield f"each frame's own percentiles {low:g} and {high:g} become gray 1 and 255, clipped; in 8-bit frames too"
     yield RESIZING[spec.resize].format(size=f"{spec.height} x {spec.width} pixels")
+
+
+def _rasterise_words(grid: Rasterise) -> str:
+    (rows, cols), (pitch_x, pitch_y) = grid.shape, grid.pitch_mm
+    where = f"x from {grid.x_mm[0]:g} to {grid.x_mm[1]:g} mm, y from {grid.y_mm[0]:g} to {grid.y_mm[1]:g} mm"
+    gaps = f"gaps of up to {grid.max_gap} cells are filled" if grid.max_gap else "gaps stay"
+    return (
+        f"point clouds fall into {rows} x {cols} cells of {pitch_x:g} x {pitch_y:g} mm ({where}), the highest point of each counts, {gaps}"
+    )
 
 
 def _member(member: Member, record: dict[str, Any], spec: TypologySpec, bundle: Bundle) -> str:

@@ -25,7 +25,10 @@ def read_scan(path: Path, *, refusal: type[CordonError] = ConfigError) -> NDArra
     except (OSError, ValueError, EOFError) as exc:
         raise refusal(f"cannot read the scan {path}", seen=exc, remedy="Check the path, or remove the file or write it again") from exc
     if image is None:
-        raise refusal(f"{path} is not an image", remedy="Check the path, or remove the file or write it again as PNG, TIFF or NPY")
+        raise refusal(
+            f"cannot read the scan: {path} is not an image",
+            remedy="Check the path, or remove the file or write it again as PNG, TIFF or NPY",
+        )
     if stored and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.float32:
         return np.ascontiguousarray(image)
     if image.ndim == 3 and image.shape[2] and (image == image[..., :1]).all():

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from bundle_kit import certificate, signed_bytes
-from tiny import PUBLIC, TinyBundle, frame_image
+from tiny import PUBLIC, TinyBundle, cloud_image, frame_image
 
 from edge.bundle import save_bundle
 from edge.bundle_similar import pack_similar
@@ -86,6 +86,19 @@ def test_a_range_image_goes_through_the_boxs_window(known: str, tmp_path: Path, 
     assert capsys.readouterr().out.splitlines()[1].split()[1:] == ["bad", "bad/right.png"]
     assert main(["bundle", "similar", known, *KEY, "--typology", "T2", str(tmp_path / "scan.npy"), "--z-offset-mm", "100"]) == 1
     assert "FrameError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("organised", [True, False])
+def test_a_cloud_falls_into_the_bundles_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str], organised: bool) -> None:
+    similar = pack_similar(
+        ["good/left.png", "bad/level.png"], ["good", "bad"], np.stack([np.arange(24), np.full(24, 40)]).astype(np.float32)
+    )
+    TinyBundle(clouds=True, embedding=True, similar={"T2": similar}).save(tmp_path / "known.cordon")
+    cloud = cloud_image(40, organised=organised)
+    missing = np.full((cloud.shape[0], 1, 3), np.nan, np.float32)
+    np.save(tmp_path / "scan.npy", np.concatenate([cloud, missing], axis=1))
+    assert main(["bundle", "similar", str(tmp_path / "known.cordon"), *KEY, "--typology", "T2", str(tmp_path / "scan.npy")]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[1:] == ["bad", "bad/level.png"]
 
 
 @pytest.mark.parametrize(

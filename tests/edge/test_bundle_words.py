@@ -13,7 +13,15 @@ from tiny import TinyBundle
 
 from edge.bundle import Manifest
 from edge.bundle_words import RESIZING, as_json, explain, heightmap_words
-from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow, OutlierFilter, PercentileWindow, PlaneRemoval, Resizing
+from edge.inspector.heightmap.spec import (
+    HeightmapSpec,
+    MillimetreWindow,
+    OutlierFilter,
+    PercentileWindow,
+    PlaneRemoval,
+    Rasterise,
+    Resizing,
+)
 
 
 def shown(*arguments: Any, **keywords: Any) -> str:
@@ -42,6 +50,14 @@ def test_a_frames_way_is_told_in_its_order() -> None:
     assert "128 x 352" in size
     metric = HeightmapSpec(window=MillimetreWindow(low_mm=-2, high_mm=5.5))
     assert "from -2 to 5.5 mm" in next(iter(heightmap_words(metric)))
+
+
+@pytest.mark.parametrize(("max_gap", "words"), [(3, "gaps of up to 3 cells are filled"), (0, "gaps stay")])
+def test_the_grid_of_clouds_is_told_first(max_gap: int, words: str) -> None:
+    grid = Rasterise(x_mm=(-5, 30.2), y_mm=(0, 12.7), pitch_mm=(0.2, 0.1), max_gap=max_gap)
+    first = next(iter(heightmap_words(HeightmapSpec(window=PercentileWindow(), rasterise=grid))))
+    assert "128 x 177 cells of 0.2 x 0.1 mm (x from -5 to 30.2 mm, y from 0 to 12.7 mm)" in first
+    assert words in first
 
 
 def test_every_way_of_resizing_has_its_words() -> None:
