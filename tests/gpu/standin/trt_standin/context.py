@@ -66,7 +66,7 @@ class IExecutionContext(Bound):
         for execution in getattr(self, "_executions", {}).values():
             execution.forget()
         if hasattr(self, "_blocks"):
-            count("contexts", -1)
+            count("contexts", -1, born=self._blocks[0].born)
             for block in self._blocks:
                 block.free()
 
@@ -147,9 +147,8 @@ class IExecutionContext(Bound):
             if self._spec(name, "setTensorAddress") is None or strikes("address") is not None:
                 return False
             if address % ALIGNMENT:
-                self._voice.error(
-                    f"IExecutionContext::setTensorAddress: Error Code 3: API Usage Error ({name}: {address:#x} is not aligned to {ALIGNMENT})"
-                )
+                text = f"{name}: {address:#x} is not aligned to {ALIGNMENT} bytes"
+                self._voice.error(f"IExecutionContext::setTensorAddress: Error Code 3: API Usage Error ({text})")
                 return False
             self._addresses[name] = address
             return True

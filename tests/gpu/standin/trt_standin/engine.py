@@ -28,7 +28,7 @@ class ICudaEngine(Bound):
 
     def __del__(self) -> None:
         if hasattr(self, "_weights"):
-            count("engines", -1)
+            count("engines", -1, born=self._weights.born)
             self._weights.free()
 
     @property

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from typing import Any
 
 from trt_standin.binding import Family
 from trt_standin.surface import Settings, Surface
@@ -22,6 +22,8 @@ _settings = Settings()
 def configure(version: str | None = None, *, scratch_bytes: int | None = None) -> None:
     """Be `version` of TensorRT from now on; modules imported before change in place, objects made before stay what they were.
 
+    edge.engines.backend keeps what it loaded: after another version call `_load.cache_clear()` there.
+
     `scratch_bytes`: what engines built from here on need for an execution, in place of what their network asks for.
     Raises ValueError for a version that is none of VERSIONS.
     """
@@ -38,7 +40,7 @@ def configure(version: str | None = None, *, scratch_bytes: int | None = None) -
 
 def publish(module: str) -> None:
     """Give the module its public names."""
-    names = _names(module)
+    names = surface(module, _versions[module]).names()
     namespace = vars(sys.modules[module])
     for stale in _published.get(module, set()) - set(names):
         namespace.pop(stale, None)
@@ -47,11 +49,12 @@ def publish(module: str) -> None:
     _published[module] = set(names)
 
 
-def _names(module: str) -> dict[str, Any]:
-    version = _versions[module]
+@functools.cache
+def surface(module: str, version: str) -> Surface:
+    """The one surface of this version: its classes stay the same, however often the module changes. Raises ValueError."""
     if version not in VERSIONS[module]:
         raise ValueError(f"no stand-in for {module} {version!r}; there are {', '.join(VERSIONS[module])}")
-    return Surface(module, VERSIONS[module][version], version, _settings).names()
+    return Surface(module, VERSIONS[module][version], version, _settings)
 
 
-__all__ = ["VERSIONS", "configure", "publish"]
+__all__ = ["VERSIONS", "configure", "publish", "surface"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trt_standin import driver
 from trt_standin.logger import Voice
-from trt_standin.reporting import count, leak
+from trt_standin.reporting import age, count, leak
 
 
 @dataclass
@@ -18,10 +18,12 @@ class Block:
     nbytes: int
     what: str
     context: int
+    born: int
+    """The age of the counts it was taken in."""
 
     def free(self) -> None:
         """Give it back; a leak where the context it belongs to is not the thread's current one."""
-        if sys.is_finalizing():
+        if sys.is_finalizing() or self.born != age():
             return
         if driver.current() != self.context:
             leak(f"{self.what}: {self.nbytes} bytes, freed without their CUDA context being current")
@@ -30,7 +32,7 @@ class Block:
         if error:
             leak(f"{self.what}: {self.nbytes} bytes ({driver.text(error)})")
             return
-        count("memory", -self.nbytes)
+        count("memory", -self.nbytes, born=self.born)
 
 
 def take(nbytes: int, what: str, voice: Voice) -> Block | None:
@@ -45,4 +47,4 @@ def take(nbytes: int, what: str, voice: Voice) -> Block | None:
         voice.error(f"Error Code 2: {kind} (Requested size was {nbytes} bytes for {what}. {driver.text(error)})")
         return None
     count("memory", nbytes)
-    return Block(address, nbytes, what, context)
+    return Block(address, nbytes, what, context, age())

@@ -13,6 +13,8 @@ from edge.inspector.engines.openvino import Compiler
 from edge.inspector.engines.openvino_graph import guard_concats
 
 Arrays = Mapping[str, NDArray[Any]]
+_KEPT = 32
+"""Compiled networks kept: tests load the same few again and again."""
 
 
 @functools.cache
@@ -25,14 +27,23 @@ def read_model(onnx: bytes) -> Any:
     return _compiler()._core.read_model(onnx)
 
 
+@functools.lru_cache(maxsize=_KEPT)
+def _compiled(onnx: bytes) -> Any:
+    compiler, model = _compiler(), read_model(onnx)
+    guard_concats(model, compiler._openvino.opset8)
+    return compiler._core.compile_model(model, "CPU", compiler._settings)
+
+
 class Numbers:
     """A compiled network. Raises RuntimeError for bytes that are none."""
 
     def __init__(self, onnx: bytes) -> None:
-        compiler = _compiler()
-        model = read_model(onnx)
-        guard_concats(model, compiler._openvino.opset8)
-        self._compiled = compiler._core.compile_model(model, "CPU", compiler._settings)
+        self._compiled = _compiled(onnx)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what it answers."""
+        return tuple(name for port in self._compiled.outputs for name in port.get_names())
 
     def request(self) -> Request:
         """Something that runs it, with memory of its own."""

@@ -24,8 +24,9 @@ class IOptimizationProfile(Bound):
 
     def __bool__(self) -> bool:
         for name, (least, best, most) in self._shapes.items():
-            ranks = {len(least), len(best), len(most)}
-            if len(ranks) > 1 or not all(a <= b <= c for a, b, c in zip(least, best, most, strict=True)):
+            sizes: Any = (tuple(least[:]), tuple(best[:]), tuple(most[:]))
+            ranks = {len(size) for size in sizes}
+            if len(ranks) > 1 or not all(a <= b <= c for a, b, c in zip(*sizes, strict=True)):
                 self._voice.error(f"IOptimizationProfile::isValid: Invalid optimization profiles for input tensors {name}, MIN<=OPT<=MAX.")
                 return False
         return True

@@ -49,11 +49,19 @@ class _Counts:
 
 
 _counts = _Counts()
+_age = 0
 
 
-def count(name: str, by: int = 1) -> None:
-    """Add `by` to one of the counts."""
+def age() -> int:
+    """How often there was a reset: what was made before the last one is counted no more."""
+    return _age
+
+
+def count(name: str, by: int = 1, *, born: int | None = None) -> None:
+    """Add `by` to one of the counts; for the end of something, `born` is the age it began in."""
     with _LOCK:
+        if born is not None and born != _age:
+            return
         setattr(_counts, name, getattr(_counts, name) + by)
         _counts.peak_memory = max(_counts.peak_memory, _counts.memory)
 
@@ -79,12 +87,12 @@ def report() -> Report:
 
 
 def reset() -> None:
-    """Forget counts, faults and the registered loggers; what is alive stays counted."""
+    """Forget counts, faults and the registered loggers, and what is still alive: the driver was reset before, and its memory with it."""
     from trt_standin import faults, logger  # noqa: PLC0415 -- both count here
 
-    global _counts  # noqa: PLW0603
+    global _counts, _age
     with _LOCK:
-        _counts = _Counts(engines=_counts.engines, contexts=_counts.contexts, memory=_counts.memory, peak_memory=_counts.memory)
+        _counts, _age = _Counts(), _age + 1
     faults.clear()
     logger.forget()
 

@@ -22,6 +22,7 @@ _steps: dict[int, Callable[[], None]] = {}
 _numbers = itertools.count(1)
 _patterns = itertools.count(1)
 _LOCK = threading.Lock()
+_GARBAGE = 0xA5
 
 
 def _run(number: int | None) -> None:
@@ -55,6 +56,10 @@ class Place:
     def view(self) -> NDArray[Any]:
         """The memory itself; only while work runs on the device."""
         return _bytes(self.address, self.nbytes).view(self.dtype).reshape(self.shape)
+
+    def spoil(self) -> None:
+        """Fill it with what no network answers, but could be taken for an answer: as floats, nearly zero."""
+        _bytes(self.address, self.nbytes)[...] = _GARBAGE
 
 
 def _bytes(address: int, nbytes: int) -> NDArray[np.uint8]:
@@ -112,7 +117,7 @@ class Execution:
         if not self._silent:
             # TensorRT promises nothing about outputs before the end.
             for place in self.outputs.values():
-                _bytes(place.address, place.nbytes)[...] = 0xFF
+                place.spoil()
         self._answers = self.turn.request.run(self._taken, tuple(self.outputs))
 
     def _finish(self) -> None:
@@ -123,12 +128,12 @@ class Execution:
         if slow is not None:
             time.sleep(slow / 1000)
         sound = self._sound()
-        spoiled = strikes("nan") is not None or not sound
+        nan = strikes("nan") is not None
         for name, place in self.outputs.items() if not self._silent else ():
-            if spoiled:
-                _bytes(place.address, place.nbytes)[...] = 0xFF
+            if not sound:
+                place.spoil()
             else:
-                place.view()[...] = self._answers[name]
+                place.view()[...] = np.nan if nan and place.dtype.kind == "f" else self._answers[name]
         count("executions")
 
     def _reachable(self) -> bool:
