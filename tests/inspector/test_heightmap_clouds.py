@@ -15,7 +15,7 @@ from edge.contract import Reason
 from edge.errors import ConfigError, FrameError
 from edge.inspector.heightmap.cpu import Preparer
 from edge.inspector.heightmap.heights import Scaler
-from edge.inspector.heightmap.rasterise import CloudReader, fill_gaps
+from edge.inspector.heightmap.rasterise import CloudReader, GapFiller
 from edge.inspector.heightmap.spec import (
     HeightmapSpec,
     MillimetreWindow,
@@ -193,15 +193,23 @@ def test_points_outside_the_grid_are_dropped_and_a_cloud_wholly_outside_is_refus
 def test_gaps_up_to_the_limit_lie_on_the_line_between_their_ends_and_wider_ones_stay() -> None:
     line = np.full((1, 12), -np.inf, np.float32)
     line[0, [1, 4, 8, 10]] = 1, 4, 0, 2
-    fill_gaps(line, 2)
+    GapFiller(line.shape, 2).fill(line)
     np.testing.assert_array_equal(line[0, [1, 2, 3, 4, 8, 9, 10]], np.array([1, 2, 3, 4, 0, 1, 2], np.float32))
     assert np.isneginf(line[0, [0, 5, 6, 7, 11]]).all()
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_grid_may_have_a_single_cell(filled: bool) -> None:
+    grid = Rasterise(x_mm=(0, 0.01), y_mm=(0, 0.01), pitch_mm=(1, 1))
+    z = read(np.array([[(0.1 if filled else 7, 0.2, 5)]], np.float32), grid)
+    assert z.shape == (1, 1)
+    assert z[0, 0] == 5 if filled else np.isnan(z[0, 0])
 
 
 def test_a_gap_does_not_reach_round_the_end_of_a_row() -> None:
     z = np.full((2, 4), -np.inf, np.float32)
     z[0, 3], z[1, 1] = 1, 2
-    fill_gaps(z, 64)
+    GapFiller(z.shape, 64).fill(z)
     assert np.isfinite(z).sum() == 2
 
 

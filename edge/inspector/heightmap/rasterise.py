@@ -12,7 +12,8 @@ from edge.inspector.heightmap.spec import Rasterise
 
 _BAND_POINTS = 1 << 15
 """Points are worked on in bands of so many, which stay in the processor's cache from step to step."""
-_EMPTY = np.float32(-np.inf)
+EMPTY = np.float32(-np.inf)
+"""A cell that no point fell into, lower than any height."""
 
 
 class CloudReader:
@@ -32,7 +33,7 @@ class CloudReader:
         """Write the heights of `cloud` f32 (rows, cols, 3) into `z` f32 `shape`, NaN for no data. Raises FrameError FRAME_NONFINITE."""
         points, heights = cloud.reshape(-1, 3), z.reshape(-1)
         if self._grid is not None:
-            heights.fill(_EMPTY)
+            heights.fill(EMPTY)
         with np.errstate(over="ignore", invalid="ignore"):  # far beyond f32 is outside the grid too
             bad = sum(self._read_band(points[band], band, scaler, heights) for band in self._bands)
             if bad:
@@ -73,6 +74,7 @@ class _Grid:
         self._col, self._row = np.empty(band, np.float32), np.empty(band, np.float32)
         self._kept, self._part = np.empty(band, np.bool_), np.empty(band, np.bool_)
         self._turned = np.empty((self._cols, self._rows), np.float32)
+        self._along_rows, self._along_columns = (GapFiller(shape, rasterise.max_gap) for shape in (rasterise.shape, rasterise.shape[::-1]))
         self._blank = np.empty((self._rows, self._cols), np.bool_)
 
     def drop(self, points: NDArray[np.float32], z: NDArray[np.float32], missing: NDArray[np.bool_], cells: NDArray[np.float32]) -> None:
@@ -93,27 +95,41 @@ class _Grid:
     def close_gaps(self, z: NDArray[np.float32]) -> None:
         """Fill narrow gaps of `z` f32 (rows, cols) in place; cells still empty become NaN."""
         if self._max_gap:
-            fill_gaps(z, self._max_gap)
+            self._along_rows.fill(z)
             cv2.transpose(z, self._turned)
-            fill_gaps(self._turned, self._max_gap)
+            self._along_columns.fill(self._turned)
             cv2.transpose(self._turned, z)
-        np.copyto(z, np.float32(np.nan), where=np.equal(z, _EMPTY, out=self._blank))
+        np.copyto(z, np.float32(np.nan), where=np.equal(z, EMPTY, out=self._blank))
 
 
-def fill_gaps(z: NDArray[np.float32], max_gap: int) -> None:
-    """Along the rows of f32 (rows, cols), in place: at most `max_gap` cells of -inf between two heights get those on the line between.
+class GapFiller:
+    """Fills narrow gaps along the rows of images of one shape; holds the buffers for it."""
 
-    A cell l after the height zl and r before zr gets zl + (zr - zl) x (f32(l) / f32(l + r)), every operation rounded in f32.
-    """
-    flat, cols = z.reshape(-1), z.shape[1]
-    filled = np.flatnonzero(flat != _EMPTY)
-    width = np.diff(filled)
-    at = np.flatnonzero((width > 1) & (width <= max_gap + 1))
-    left, right = filled[at], filled[at + 1]
-    same = left // cols == right // cols
-    left, right = left[same], right[same]
-    width, low = right - left, flat[left]
-    rise, span = flat[right] - low, width.astype(np.float32)
-    for step in range(1, max_gap + 1):
-        inside = width > step
-        flat[left[inside] + step] = low[inside] + rise[inside] * (np.float32(step) / span[inside])
+    def __init__(self, shape: tuple[int, int], max_gap: int) -> None:
+        self._cols, self._max_gap = shape[1], max_gap
+        self._blank, self._edge = np.empty(shape[0] * shape[1], np.bool_), np.empty(shape[0] * shape[1] - 1, np.bool_)
+
+    def fill(self, z: NDArray[np.float32]) -> None:
+        """In place: at most `max_gap` cells EMPTY between two heights of a row of `z` f32 (rows, cols) come to lie on the line between.
+
+        A cell l after the height zl and r before zr gets zl + (zr - zl) x (f32(l) / f32(l + r)), every operation rounded in f32.
+        """
+        flat = z.reshape(-1)
+        left, right = self._gaps(flat)
+        width, low = right - left, flat[left]
+        rise, span = flat[right] - low, width.astype(np.float32)
+        for step in range(1, self._max_gap + 1):
+            inside = width > step
+            flat[left[inside] + step] = low[inside] + rise[inside] * (np.float32(step) / span[inside])
+
+    def _gaps(self, flat: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The filled cells before and after every gap that is narrow enough and within one row."""
+        blank = np.equal(flat, EMPTY, out=self._blank)
+        edges = np.flatnonzero(np.not_equal(blank[1:], blank[:-1], out=self._edge)) + 1
+        edges = edges[int(blank[0]) :]  # what is empty from the first cell on has nothing before it
+        ends = edges[1::2]
+        left = edges[::2][: len(ends)] - 1
+        narrow = np.flatnonzero(ends - left <= self._max_gap + 1)
+        left, right = left[narrow], ends[narrow]
+        same = left // self._cols == right // self._cols
+        return left[same], right[same]
