@@ -548,3 +548,18 @@ def test_a_process_of_its_own_is_set_up_by_its_environment(tmp_path: Path) -> No
     assert done.stdout.splitlines()[-1] == "11.4.0 True"
     assert "asked for by the test" in done.stdout
     assert json.loads((tmp_path / "report.json").read_text())["violations"] == []
+
+
+COMMAND = "import sys; from edge.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def test_the_command_builds_engines_in_a_process_without_any_context(tmp_path: Path) -> None:
+    tiny.TinyBundle(router=False).save(tmp_path / "t.cordon")
+    words = ["engine", "build", str(tmp_path / "t.cordon"), "--key", tiny.PUBLIC, "--out", str(tmp_path / "e"), "--backend", "tensorrt"]
+    environment = soft_environment(STANDIN_TRT_VERSION="10.16.1", STANDIN_REPORT=str(tmp_path / "report.json"))
+    done = subprocess.run([sys.executable, "-c", COMMAND, *words], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((tmp_path / "e").glob("*.engine"))) == 2
+    assert "tensorrt 10.16.1" in done.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["leaks"], report["engines"], report["memory"]) == ([], 0, 0)

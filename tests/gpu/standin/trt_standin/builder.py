@@ -16,7 +16,7 @@ from trt_standin.values import IHostMemory, host_memory
 
 _NULLPTR = "pybind11::init(): factory function returned nullptr"
 _PRECISIONS = ("FP16", "INT8", "BF16", "FP8", "INT4")
-_ANY_RTX = (80, 86, 89, 120)
+_ANY_RTX = (80, 86, 89, 120, 121)
 
 
 def require_driver(api: Any) -> None:

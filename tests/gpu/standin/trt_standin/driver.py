@@ -66,6 +66,18 @@ def current() -> int:
     return (context.value or 0) if call("cuCtxGetCurrent", ctypes.byref(context)) == 0 else 0
 
 
+def use_primary_context() -> None:
+    """What the CUDA runtime does in a process where nobody made a context: take the primary one, for good.
+
+    Where somebody did and this thread has not pushed it, the real runtime does so too; here that stays an error, to be found.
+    """
+    context, flags, active = ctypes.c_void_p(), ctypes.c_uint(), ctypes.c_int(1)
+    if current() or call("cuDevicePrimaryCtxGetState", ctypes.c_int(0), ctypes.byref(flags), ctypes.byref(active)) or active.value:
+        return
+    if call("cuDevicePrimaryCtxRetain", ctypes.byref(context), ctypes.c_int(0)) == 0:
+        call("cuCtxSetCurrent", context)
+
+
 def device() -> tuple[str, int]:
     """Name and compute capability, such as 87, of the first device; ("", 0) where there is none."""
     handle, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()

@@ -86,6 +86,7 @@ class Runtime(Bound):
             self._voice.say(
                 "WARNING", "Using an engine plan file across different models of devices is not recommended and is likely slow."
             )
+        driver.use_primary_context()
         numbers = Numbers(built.onnx)
         weights = take(len(built.onnx), "weights of an engine", self._voice)
         if weights is None:
