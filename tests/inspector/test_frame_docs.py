@@ -12,6 +12,7 @@ import zmq
 from edge.config import CameraConfig
 from edge.contract import Reason, TriggerId
 from edge.inspector.camera import CameraFeed
+from edge.inspector.heightmap.spec import spec_from_json
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "frames.md"
 
@@ -37,3 +38,10 @@ def test_the_printed_publisher_is_understood(tmp_path: Path) -> None:
 def test_every_reason_in_the_table_exists() -> None:
     named = re.findall(r"\b(?:FRAME|TYPOLOGY)_[A-Z]+\b", DOCUMENT.read_text())
     assert {Reason(name) for name in named}
+
+
+def test_the_heightmap_spec_printed_with_its_grid_is_understood() -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", (DOCUMENT.parent / "heightmap.md").read_text(), re.DOTALL)
+    spec = spec_from_json(text.encode())
+    assert spec.rasterise is not None
+    assert spec.rasterise.shape == (spec.height, spec.width)
