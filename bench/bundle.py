@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
+from calib.half import to_fp16
 from calib.quantise import quantise
 from edge.bundle import Golden, Manifest, Member, TypologySpec, file_entries, save_bundle, sign_bundle
 from edge.errors import ExportError
@@ -24,6 +26,7 @@ SPEC = HeightmapSpec(window=MillimetreWindow(low_mm=0.0, high_mm=5.0))
 CLASSES = ("bad", "good")
 INPUT, OUTPUT = "heightmap", "scores"
 Images = NDArray[np.uint8]
+Precision = Literal["int8", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,19 @@ class BenchBundle:
     typologies: tuple[str, ...]
 
 
-def make_bundle(folder: Path, images: Images, *, typologies: int, threads: int) -> BenchBundle:
-    """`typologies` different ResNet18 networks in one signed bundle; `images` u8 [n, 128, 352] calibrate and become golden inputs."""
+def make_bundle(
+    folder: Path, images: Images, *, typologies: int, threads: int, architecture: str = "resnet18", precision: Precision = "int8"
+) -> BenchBundle:
+    """`typologies` different networks in one signed bundle; `images` u8 [n, 128, 352] calibrate and become golden inputs."""
     folder.mkdir(parents=True, exist_ok=True)
     names = tuple(f"R{number}" for number in range(typologies))
     files: dict[str, bytes] = {}
     specs = []
     accepted: Images | None = None
     for seed, name in enumerate(names):
-        files[f"{name}.onnx"] = network = _network(images, seed)
-        member = Member(name=f"{name}-resnet18", file=f"{name}.onnx", architecture="resnet18", input=INPUT, output=OUTPUT, classes=CLASSES)
+        files[f"{name}.onnx"] = network = _network(images, seed, architecture, precision)
+        what = f"{name}-{architecture}"
+        member = Member(name=what, file=f"{name}.onnx", architecture=architecture, input=INPUT, output=OUTPUT, classes=CLASSES)
         scores = _scores(member, network, images, threads)
         good, bad, threshold = _good_and_bad(scores)
         accepted = images[scores < threshold] if accepted is None else accepted
@@ -70,17 +76,17 @@ def make_bundle(folder: Path, images: Images, *, typologies: int, threads: int) 
     key = Ed25519PrivateKey.generate()
     path = folder / f"bench-{typologies}.cordon"
     save_bundle(sign_bundle(manifest, files, key), path)
-    network_file = folder / "resnet18.onnx"
+    network_file = folder / f"{architecture}.onnx"
     network_file.write_bytes(files["R0.onnx"])
     assert accepted is not None
     return BenchBundle(path, key.public_key().public_bytes_raw().hex(), network_file, accepted, names)
 
 
-def _network(images: Images, seed: int) -> bytes:
+def _network(images: Images, seed: int, architecture: str, precision: Precision) -> bytes:
     torch.manual_seed(seed)
-    body = build("resnet18", len(CLASSES)).eval()
-    source = source_from_module(body, classes=CLASSES, heightmap=SPEC, architecture="resnet18")
-    return quantise(export_onnx(source), images[:32, None])
+    body = build(architecture, len(CLASSES)).eval()
+    full = export_onnx(source_from_module(body, classes=CLASSES, heightmap=SPEC, architecture=architecture))
+    return to_fp16(full) if precision == "fp16" else quantise(full, images[:32, None])
 
 
 def _scores(member: Member, network: bytes, images: Images, threads: int) -> NDArray[np.float64]:

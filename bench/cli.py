@@ -1,4 +1,4 @@
-"""`cordon bench`: the line against its alternatives; `real-data`: the labelled real scans through the line; `export`: INT8 against FP32."""
+"""`cordon bench`: the line against its alternatives; `real-data`: real scans; `export`: INT8 against FP32; `gpu`: the GPU."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.bundle import make_bundle
-from bench.footprint import measure_footprint
-from bench.line_bench import measure, table
 from sim.welds import make_weld, to_heightmap
 
 
@@ -28,6 +25,15 @@ def main(argv: Sequence[str]) -> int:
         from bench.export_bench import main as export  # noqa: PLC0415
 
         return export(argv[1:])
+    if argv and argv[0] == "gpu":
+        from bench.gpu_bench import main as gpu  # noqa: PLC0415
+
+        return gpu(argv[1:])
+    # A box has neither PyTorch nor FastAPI, and the GPU's benchmark needs neither.
+    from bench.bundle import make_bundle  # noqa: PLC0415
+    from bench.footprint import measure_footprint  # noqa: PLC0415
+    from bench.line_bench import measure, table  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(prog="cordon bench", description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=4, help="interleaved rounds (default %(default)s)")
     parser.add_argument("--count", type=int, default=400, help="calls of each kind per round (default %(default)s)")

@@ -61,15 +61,18 @@ def measure(bundle: BenchBundle, *, rounds: int, count: int, threads: int, say: 
     return samples
 
 
-def through_the_line(bundle: BenchBundle, *, count: int, threads: int, prewarm: bool) -> tuple[list[float], int]:
-    """Gate and inspector as processes, `count` welds at one per 20 ms; (latencies of ACCEPTs in ms, verdicts that did not come)."""
+def through_the_line(bundle: BenchBundle, *, count: int, threads: int, prewarm: bool, more: str = "") -> tuple[list[float], int]:
+    """Gate and inspector as processes, `count` welds at one per 20 ms; (latencies of ACCEPTs in ms, verdicts that did not come).
+
+    `more` are further lines of `[inspector]`.
+    """
     with tempfile.TemporaryDirectory(prefix="cordon-") as folder:
         spec = LineSpec(
             folder=Path(folder),
             bundle=bundle.path,
             key=bundle.key,
             budget_ms=200,
-            inspector=f"threads = {threads}\nprewarm = {str(prewarm).lower()}",
+            inspector=f"threads = {threads}\nprewarm = {str(prewarm).lower()}\n{more}",
         )
         with Line(spec) as line:
             driver = Driver(spec.port, spec.camera, bundle.typologies[0])
