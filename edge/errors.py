@@ -8,6 +8,7 @@ CordonError
 │   └── BundleContentError   a file of the bundle is missing or differs from its SHA-256
 ├── KnownAnswerError         a golden input did not give the score the bundle promises
 ├── EngineError              a network could not be compiled or run
+│   ├── EngineTrustError     an engine's bytes or record are not what the box's key vouches for, or others can write them
 │   └── GpuError             the GPU, its driver or its memory failed: nothing it computes counts any more, the process must end
 ├── FrameError               a camera frame that may not be judged; carries the verdict's reason
 ├── LinkError                the serial link to the robot
@@ -68,6 +69,10 @@ class KnownAnswerError(CordonError):
 
 class EngineError(CordonError):
     """A network could not be compiled or run."""
+
+
+class EngineTrustError(EngineError):
+    """An engine that nobody trusted vouches for: unsigned, altered, or where others can write. Somebody must look before the line runs."""
 
 
 class GpuError(EngineError):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.errors import EngineError
+from edge.errors import EngineError, EngineTrustError
 
 FOLDER_MODE, FILE_MODE = 0o755, 0o644
 """Whatever the umask: Ubuntu's lets the group write."""
@@ -90,8 +90,8 @@ def read_guarded(handle: int, path: Path, limit: int) -> bytes:
 def _require_guarded(status: os.stat_result, path: Path) -> None:
     if status.st_uid not in (0, os.geteuid()):
         remedy = "Only root or the account that reads it may own it; see docs/engines.md, or build again"
-        raise EngineError(f"{path} belongs to another account", seen=f"user {status.st_uid}", remedy=remedy)
+        raise EngineTrustError(f"{path} belongs to another account", seen=f"user {status.st_uid}", remedy=remedy)
     if status.st_mode & _OTHERS_WRITE:
         mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
         remedy = f"An engine is code: run `chmod go-w {path}` and build again with --force, unless you know who wrote there"
-        raise EngineError(f"{path} can be written by others than its owner", seen=mode, remedy=remedy)
+        raise EngineTrustError(f"{path} can be written by others than its owner", seen=mode, remedy=remedy)

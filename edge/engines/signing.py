@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edge.engines.record import EngineRecord
-from edge.errors import EngineError
+from edge.errors import EngineTrustError
 from edge.keys import public_half
 
 _PURPOSE = b"cordon engine record 1\n"
@@ -27,19 +27,19 @@ def unsigned(record: EngineRecord) -> EngineRecord:
 
 
 def require_signature(record: EngineRecord, keys: tuple[str, ...]) -> None:
-    """The record must be signed by one of `keys` (64 hex digits each), to the last field. Raises EngineError."""
+    """The record must be signed by one of `keys` (64 hex digits each), to the last field. Raises EngineTrustError."""
     what = f"engine {record.name}"
     if not keys:
         remedy = "Put what `cordon keys show FILE` prints for the box's key into inspector.gpu.box_keys"
-        raise EngineError(f"{what}: no box key is trusted here", remedy=remedy)
+        raise EngineTrustError(f"{what}: no box key is trusted here", remedy=remedy)
     if not record.signed_by or not record.signature:
-        raise EngineError(f"{what} is unsigned: an engine is code, and nobody vouches for this one", remedy=SIGN)
+        raise EngineTrustError(f"{what} is unsigned: an engine is code, and nobody vouches for this one", remedy=SIGN)
     if record.signed_by not in keys:
         remedy = f"Add the key to inspector.gpu.box_keys only if it is this box's own; otherwise build again. {SIGN}"
-        raise EngineError(f"{what} is signed by a key that is not trusted here", seen=record.signed_by, remedy=remedy)
+        raise EngineTrustError(f"{what} is signed by a key that is not trusted here", seen=record.signed_by, remedy=remedy)
     if not signature_fits(record):
         remedy = "Do not use it: find out who wrote to the folder, then build again with --force and --box-key"
-        raise EngineError(f"{what}: its record was altered after it was signed", seen=f"key {record.signed_by[:16]}", remedy=remedy)
+        raise EngineTrustError(f"{what}: its record was altered after it was signed", seen=f"key {record.signed_by[:16]}", remedy=remedy)
 
 
 def signature_fits(record: EngineRecord) -> bool:

@@ -12,7 +12,7 @@ from edge.engines.files import guarded_folder, read_guarded
 from edge.engines.record import BoxFacts, EngineRecord, engine_name
 from edge.engines.signing import require_signature
 from edge.engines.store import MAX_ENGINE_BYTES, MAX_RECORD_BYTES, EngineStore
-from edge.errors import EngineError
+from edge.errors import EngineError, EngineTrustError
 
 RTX_TARGETS = ("SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
 """All that TensorRT-RTX 1.7 can build for: neither Orin (SM87) nor Hopper (SM90)."""
@@ -47,7 +47,8 @@ def open_engine(
 
     `box` is what this box is now (`box_facts`), `keys` the public keys of boxes whose engines may run here, `compute_capability`
     the GPU's, such as (8, 9), where it is known. The network's ONNX file must be the one in `bundle`; the bundle as a whole may be
-    another than at the build. Raises EngineError naming what was built and what is here.
+    another than at the build. Raises EngineTrustError for what nobody trusted vouches for, otherwise EngineError naming what was built
+    and what is here.
     """
     name = engine_name(typology, member.name, batch)
     onnx_sha256 = hashlib.sha256(bundle.files[member.file]).hexdigest()
@@ -105,7 +106,7 @@ def _bytes(folder: int, store: EngineStore, record: EngineRecord) -> bytes | Non
     if digest != record.engine_sha256:
         seen = f"{len(data)} bytes with SHA-256 {digest[:16]}, signed were {record.engine_bytes} with {record.engine_sha256[:16]}"
         remedy = "Do not use it: check the disk and who can write there, then build again with --force and --box-key"
-        raise EngineError(f"engine {record.name} was altered or damaged after it was signed", seen=seen, remedy=remedy)
+        raise EngineTrustError(f"engine {record.name} was altered or damaged after it was signed", seen=seen, remedy=remedy)
     return data
 
 

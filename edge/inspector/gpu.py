@@ -16,7 +16,8 @@ from edge.engines.store import EngineStore
 from edge.engines.trust import open_engine
 from edge.errors import GpuError
 from edge.inspector.cuda.device import Device
-from edge.inspector.engines.tensorrt import TensorRTEngine, TensorRTRuntime
+from edge.inspector.engines.tensorrt import TensorRTRuntime
+from edge.inspector.engines.tensorrt_engine import TensorRTEngine
 from edge.inspector.heightmap.cuda import CudaPreparer, FrameUpload, Kernels
 from edge.inspector.heightmap.spec import HeightmapSpec
 from edge.inspector.machine import Engine, Preparation

@@ -11,7 +11,7 @@ from typing import Any
 from edge.bundle import Bundle
 from edge.bundle_certificate import named, networks, read_certificate
 from edge.config import GpuConfig, InspectorConfig
-from edge.errors import EngineError
+from edge.errors import EngineError, EngineTrustError
 from edge.inspector.loader import Loaded, golden_scan, load_engines
 from edge.inspector.machine import CpuMachine, Engine, Machine, Preparation, prepare_and_run
 from edge.inspector.scan import Scan
@@ -36,7 +36,7 @@ def load(bundle: Bundle, config: InspectorConfig, *, progress: Progress) -> Load
     try:
         return _load_on(open_gpu(bundle, config.backend, config.gpu), bundle, progress)
     except EngineError as exc:
-        if config.gpu.fallback == "none":
+        if config.gpu.fallback == "none" or isinstance(exc, EngineTrustError):
             raise
         log.warning("the GPU cannot be used: %s", exc)
         return _fall_back(bundle, config, config.gpu, exc, progress)
