@@ -1,6 +1,8 @@
 """GPU tests run in a process of their own, on the software driver (CORDON_GPU_TESTS=soft) or on a real GPU (real), and else not at all."""
 
+import contextlib
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -25,7 +27,8 @@ if MODE == "soft":
 
     DRIVER = Driver()  # before anything imports pycuda: it then links to this library
     sys.path.insert(0, str(HERE / "standin"))
-    sys.path.append(str(PYCUDA))
+if MODE:
+    sys.path.append(str(PYCUDA))  # it names libcuda.so.1 only: the same build runs on the real driver
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,8 +46,11 @@ def left_contexts() -> int:
     cuda = sys.modules.get("pycuda.driver")
     count = 0
     while cuda and cuda.Context.get_current():
-        cuda.Context.pop()
+        with contextlib.suppress(cuda.Error):  # what lies below may be gone
+            cuda.Context.pop()
         count += 1
+    while DRIVER and not DRIVER.library.cuCtxPopCurrent_v2(None):
+        pass  # a primary context that was released while it was current stays on CUDA's own stack
     return count
 
 
@@ -73,3 +79,16 @@ def device(driver: Any) -> "Iterator[Device]":  # noqa: ARG001 -- a device needs
     made = Device()
     yield made
     made.close()
+
+
+@pytest.fixture
+def cuda(driver: Any) -> Iterator[Any]:  # noqa: ARG001 -- the driver is reset before, and checked after the context has ended
+    """pycuda.driver with the primary context current."""
+    cuda = importlib.import_module("pycuda.driver")
+    cuda.init()
+    context = cuda.Device(0).retain_primary_context()
+    context.push()
+    yield cuda
+    gc.collect()
+    context.pop()
+    context.detach()

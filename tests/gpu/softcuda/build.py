@@ -1,4 +1,4 @@
-"""Builds the software driver, the kernels for the CPU and PyCUDA into build/, each only when its inputs changed; exits with 3 when it cannot."""
+"""Builds the software driver, the kernels for the CPU and PyCUDA into build/, each when its inputs changed; exits with 3 when it cannot."""
 
 import hashlib
 import os

@@ -3,22 +3,14 @@
 
 #define DEPTH 64
 
-static __thread struct {
-    uint32_t generation;
+static __thread struct { /* outlives soft_reset: what a program pushed, it must be able to pop */
     int depth;
     Context *entries[DEPTH];
 } stack;
 
-static void stack_refresh(void) {
-    if (stack.generation == g.generation) return;
-    stack.generation = g.generation;
-    stack.depth = 0;
-}
+Context *current_context(void) { return stack.depth ? stack.entries[stack.depth - 1] : NULL; }
 
-Context *current_context(void) {
-    stack_refresh();
-    return stack.depth ? stack.entries[stack.depth - 1] : NULL;
-}
+bool context_alive(const Context *context) { return context->alive && context->generation == g.generation; }
 
 static Context *context_of(CUcontext handle) {
     Context *context = (Context *)handle;
@@ -184,9 +176,8 @@ API cuDevicePrimaryCtxGetState(CUdevice device, unsigned *flags, int *active) {
 }
 
 static CUresult push(Context *context) {
-    stack_refresh();
     if (!context) return CUDA_ERROR_INVALID_CONTEXT;
-    if (!context->alive) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+    if (!context_alive(context)) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
     if (stack.depth == DEPTH) return CUDA_ERROR_OUT_OF_MEMORY;
     stack.entries[stack.depth++] = context;
     return CUDA_SUCCESS;
@@ -230,12 +221,12 @@ API cuCtxDetach(CUcontext handle) {
 }
 
 API cuCtxPushCurrent_v2(CUcontext handle) {
-    ENTER(INIT);
+    ENTER(LOCAL);
     LEAVE(push(context_of(handle)));
 }
 
 API cuCtxPopCurrent_v2(CUcontext *handle) {
-    ENTER(INIT);
+    ENTER(NOTHING);
     Context *context = current_context();
     REFUSE_UNLESS(context, CUDA_ERROR_INVALID_CONTEXT);
     if (handle) *handle = (CUcontext)context;
@@ -244,14 +235,13 @@ API cuCtxPopCurrent_v2(CUcontext *handle) {
 }
 
 API cuCtxSetCurrent(CUcontext handle) {
-    ENTER(INIT);
-    stack_refresh();
+    ENTER(LOCAL);
     if (stack.depth) stack.depth--;
     LEAVE(handle ? push(context_of(handle)) : CUDA_SUCCESS);
 }
 
 API cuCtxGetCurrent(CUcontext *handle) {
-    ENTER(INIT);
+    ENTER(LOCAL);
     *handle = (CUcontext)current_context();
     LEAVE(CUDA_SUCCESS);
 }

@@ -32,8 +32,9 @@ class Driver:
         self.library.soft_counters.restype = ctypes.c_char_p
         self.library.soft_violations.restype = ctypes.c_char_p
         self.library.soft_reset.argtypes = [ctypes.c_char_p, ctypes.c_uint64]
+        self.library.soft_seed.argtypes = [ctypes.c_uint64]
         self.library.soft_memory_limit.argtypes = [ctypes.c_uint64]
-        self.library.soft_fail_next.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_uint64]
+        self.library.soft_fail_next.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_uint64]
         self.library.soft_range.argtypes = [ctypes.c_uint64, ctypes.c_uint64]
         self.library.soft_capturing.argtypes = [ctypes.c_void_p]
         self.library.soft_launch.argtypes = [ctypes.c_void_p, SoftFunction, ctypes.c_void_p]
@@ -50,6 +51,10 @@ class Driver:
             raise ValueError(f"no device {device!r}")
         self.expected = self.broken = False
 
+    def seed(self, seed: int) -> None:
+        """Another order of late work from here on; nothing else changes."""
+        self.library.soft_seed(seed)
+
     def driver_version(self, version: int) -> None:
         """CUDA version of the driver, 12060 for 12.6."""
         self.library.soft_driver_version(version)
@@ -57,9 +62,12 @@ class Driver:
     def memory_limit(self, nbytes: int) -> None:
         self.library.soft_memory_limit(nbytes)
 
-    def fail_next(self, function: str, error: int, after: int = 0) -> None:
-        """The call of `function` (as linked: cuMemAlloc_v2) after the next `after` ones returns `error` and does nothing."""
-        if self.library.soft_fail_next(function.encode(), error, after):
+    def fail_next(self, function: str, error: int, after: int = 0, times: int = 0) -> None:
+        """After `after` more calls of `function` (as linked: cuMemAlloc_v2), the next `times` return `error` and do nothing.
+
+        Once where `times` is not given, but twice for out of memory (2): PyCUDA then collects garbage and tries again.
+        """
+        if self.library.soft_fail_next(function.encode(), error, after, times or (2 if error == 2 else 1)):
             raise ValueError("too many faults at once")
 
     def fault(self, text: str) -> None:

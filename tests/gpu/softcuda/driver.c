@@ -10,8 +10,7 @@
 typedef struct Fault {
     char what[64]; /* a function, or "hang", "vanish", "sticky" */
     int error;
-    uint64_t after;
-    bool used;
+    uint64_t after, times;
 } Fault;
 
 Driver g = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .generation = 1};
@@ -62,12 +61,13 @@ const char *violation_text(void) { return violations; }
 void violations_clear(void) { violations[0] = 0; }
 
 static bool due(Fault *fault) {
-    if (fault->used || !fault->what[0]) return false;
+    if (!fault->times) return false;
     if (fault->after) {
         fault->after--;
         return false;
     }
-    return fault->used = true;
+    fault->times--;
+    return true;
 }
 
 static int injected(const char *name) {
@@ -89,11 +89,11 @@ static CUresult refusal(const char *name, unsigned needs) {
     if (error) return error;
     if (needs == NOTHING) return 0;
     if (!g.ready || owner != getpid()) return CUDA_ERROR_NOT_INITIALIZED;
-    if (g.vanished) return CUDA_ERROR_UNKNOWN; /* what processes saw whose GPU fell off the bus */
+    if (g.vanished && needs != LOCAL) return CUDA_ERROR_UNKNOWN; /* what processes saw whose GPU fell off the bus */
     if (needs & CONTEXT) {
         const Context *context = current_context();
         if (!context) return CUDA_ERROR_INVALID_CONTEXT;
-        if (!context->alive) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+        if (!context_alive(context)) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
         if (g.sticky) return g.sticky;
     }
     return needs & UNSAFE ? capture_forbids() : 0;
@@ -172,6 +172,13 @@ int soft_reset(const char *device, uint64_t seed) {
     return 0;
 }
 
+void soft_seed(uint64_t seed) {
+    pthread_mutex_lock(&g.lock);
+    g.seed = seed;
+    g.random = seed * 0x9E3779B97F4A7C15ULL + 0x2545F4914F6CDD1DULL;
+    leave(CUDA_SUCCESS);
+}
+
 int soft_driver_version(int version) {
     pthread_mutex_lock(&g.lock);
     g.version = version;
@@ -184,36 +191,38 @@ int soft_memory_limit(uint64_t bytes) {
     return (int)leave(CUDA_SUCCESS);
 }
 
-static int add_fault(const char *what, int error, uint64_t after) {
+static int add_fault(const char *what, int error, uint64_t after, uint64_t times) {
     for (int i = 0; i < FAULTS; i++) {
-        if (faults[i].what[0] && !faults[i].used) continue;
-        faults[i] = (Fault){.error = error, .after = after};
+        if (faults[i].times) continue;
+        faults[i] = (Fault){.error = error, .after = after, .times = times};
         snprintf(faults[i].what, sizeof faults[i].what, "%s", what);
         return 0;
     }
     return -1;
 }
 
-int soft_fail_next(const char *function, int error, uint64_t after) {
+int soft_fail_next(const char *function, int error, uint64_t after, uint64_t times) {
     pthread_mutex_lock(&g.lock);
-    int result = add_fault(function, error, after);
+    int result = add_fault(function, error, after, times);
     pthread_mutex_unlock(&g.lock);
     return result;
 }
 
-int soft_fault(const char *text) { /* "NAME[:ERROR][:after=N...]", several joined by commas; see control.py */
+int soft_fault(const char *text) { /* "NAME[:ERROR][:after=N][:times=N]", several joined by commas; see control.py */
     char copy[512], *rest = NULL;
     if (strlen(text) >= sizeof copy) return -1;
     strcpy(copy, text);
     for (char *part = strtok_r(copy, ",", &rest); part; part = strtok_r(NULL, ",", &rest)) {
         char *field = NULL, *name = strtok_r(part, ":", &field);
         int error = 1;
-        uint64_t after = 0;
+        uint64_t after = 0, times = 0;
         for (char *more = strtok_r(NULL, ":", &field); more; more = strtok_r(NULL, ":", &field)) {
             if (!strncmp(more, "after=", 6)) after = strtoull(more + 6, NULL, 10);
+            else if (!strncmp(more, "times=", 6)) times = strtoull(more + 6, NULL, 10);
             else error = atoi(more);
         }
-        if (!name || soft_fail_next(name, error, after ? after - (strncmp(name, "cu", 2) != 0) : 0)) return -1;
+        if (!times) times = error == CUDA_ERROR_OUT_OF_MEMORY ? 2 : 1; /* PyCUDA collects garbage and asks for memory once more */
+        if (!name || soft_fail_next(name, error, after ? after - (strncmp(name, "cu", 2) != 0) : 0, times)) return -1;
         if (!after) { /* at once */
             pthread_mutex_lock(&g.lock);
             faults_after_work();

@@ -12,7 +12,8 @@
 #define POISON 0xCB
 #define LEGACY_HANDLE ((CUstream)0x1)
 
-enum { NOTHING = 0, INIT = 1, CONTEXT = 2, UNSAFE = 4 }; /* what an entry needs: cuInit, a current context; UNSAFE: refused during capture */
+enum { NOTHING = 0, INIT = 1, CONTEXT = 2, UNSAFE = 4, LOCAL = 8 };
+/* What an entry needs: cuInit, a current context. UNSAFE: refused during capture. LOCAL: after cuInit it works without the device. */
 
 /* One list names every counter that soft_counters() reports. */
 #define COUNTERS(X)                                                                                                                        \
@@ -183,6 +184,7 @@ extern __thread int device_failure;  /* set by soft_fail */
 
 /* context.c */
 Context *current_context(void);
+bool context_alive(const Context *context);
 void contexts_reset(void);
 
 /* memory.c */

@@ -151,6 +151,14 @@ API cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction ha
     LEAVE(CUDA_SUCCESS);
 }
 
+/* PyCUDA sets it before every launch; cuLaunchKernel then brings its own. */
+API cuFuncSetBlockShape(CUfunction handle, int x, int y, int z) {
+    ENTER(CONTEXT);
+    REFUSE_UNLESS(function_of(handle), CUDA_ERROR_INVALID_HANDLE);
+    REFUSE_UNLESS(x > 0 && y > 0 && z > 0 && (int64_t)x * y * z <= 1024, CUDA_ERROR_INVALID_VALUE);
+    LEAVE(CUDA_SUCCESS);
+}
+
 API cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, int value) {
     ENTER(CONTEXT);
     Function *f = function_of(handle);

@@ -24,9 +24,10 @@ int soft_capturing(CUstream stream);
 
 /* Switches of the tests (control.py wraps them; each returns 0, or -1 for what it does not know). */
 int soft_reset(const char *device, uint64_t seed);
+void soft_seed(uint64_t seed);
 int soft_driver_version(int version);
 int soft_memory_limit(uint64_t bytes);
-int soft_fail_next(const char *function, int error, uint64_t after);
+int soft_fail_next(const char *function, int error, uint64_t after, uint64_t times);
 int soft_fault(const char *text);
 void soft_sticky(int error);
 void soft_hang(int on);
