@@ -378,12 +378,14 @@ def test_validity_looks_at_the_header_alone(rtx4090: Any, rtx_log: Any) -> None:
 def test_no_memory_means_no_engine_and_no_context(gpu: Any, driver: Any, log: Any) -> None:
     data = kit.build(TRT, ONNX, logger=log)
     engine = load(log, data)
-    driver.fail_next("cuMemAlloc_v2", 2, 0)
+    driver.fail_next("cuMemAlloc_v2", 2, times=1)
     assert engine.create_execution_context() is None
-    driver.fail_next("cuMemAlloc_v2", 2, 1)
+    driver.fail_next("cuMemAlloc_v2", 2, after=1, times=1)
     assert engine.create_execution_context() is None
+    assert "for persistent memory" in log.errors()
+    assert "for scratch memory" in log.errors()
     assert trt_standin.report().memory == engine._weights.nbytes
-    driver.fail_next("cuMemAlloc_v2", 2, 0)
+    driver.fail_next("cuMemAlloc_v2", 2, times=1)
     assert load(log, data) is None
     assert log.errors().count("OutOfMemory") == 3
     del gpu
@@ -442,6 +444,7 @@ def test_nothing_is_enqueued_without_all_that_is_needed(gpu: Any, log: Any) -> N
     held.pop()
     assert not work.context.execute_async_v3(handle)
     held.push()
+    assert "cudaError 201: invalid device context" in log.errors()
     work.context = work.engine.create_execution_context(TRT.ExecutionContextAllocationStrategy.USER_MANAGED)
     work.bind()
     assert not work.execute()

@@ -138,8 +138,8 @@ def poll(*streams: Any) -> None:
         pass
 
 
-def overlapping(driver: Any, log: Any, *, shared: bool, seed: int) -> tuple[str, ...]:
-    """What is found when two engines run side by side."""
+def overlapping(driver: Any, log: Any, *, shared: bool, seed: int) -> tuple[tuple[str, ...], bool]:
+    """What is found when two engines run side by side, and whether their last answers are wrong."""
     with kit.primary(driver, seed=seed) as cuda:
         first = bound(cuda, log)
         second = bound(cuda, log, scratch=first.scratch if shared else None)
@@ -149,17 +149,21 @@ def overlapping(driver: Any, log: Any, *, shared: bool, seed: int) -> tuple[str,
             work.download()
         poll(first.stream, second.stream)
         found = trt_standin.report().violations
+        truth = kit.answers(ONNX, heightmap=kit.noise(1, SHAPE))["scores"]
+        spoiled = any(not np.array_equal(work.host["scores"], truth) for work in (first, second))
         if shared:
             second.scratch = None
         second.close()
         first.close()
-        return found
+        return found, spoiled
 
 
 def test_scratch_memory_shared_by_overlapping_executions_shows(driver: Any, log: Any) -> None:
     found = [overlapping(driver, log, shared=True, seed=seed) for seed in SEEDS]
-    assert any("scratch memory at the same time" in text for texts in found for text in texts)
-    assert all(overlapping(driver, log, shared=False, seed=seed) == () for seed in SEEDS)
+    assert any("scratch memory at the same time" in text for texts, _ in found for text in texts)
+    assert any(spoiled for _, spoiled in found)
+    assert not any(spoiled and not texts for texts, spoiled in found)
+    assert all(overlapping(driver, log, shared=False, seed=seed) == ((), False) for seed in SEEDS)
 
 
 def misuse(driver: Any, log: Any, seed: int, *, second_stream_runs: bool) -> tuple[str, ...]:
@@ -258,4 +262,18 @@ def test_what_is_dropped_without_its_context_leaks(gpu: Any, driver: Any, log: A
     held.pop()
     del loaded
     held.push()
-    assert "weights of an engine" in trt_standin.report().leaks[0]
+    (leak,) = trt_standin.report().leaks
+    assert leak.startswith("weights of an engine: ")
+    assert leak.endswith("freed without their CUDA context being current")
+
+
+def test_what_outlives_a_reset_is_counted_no_more(driver: Any, log: Any) -> None:
+    with kit.primary(driver):
+        old = engine(log)
+    with kit.primary(driver):
+        new = engine(kit.new_logger(kit.api("10.3.0")))
+        before = trt_standin.report()
+        del old
+        assert trt_standin.report() == before
+        del new
+        assert (trt_standin.report().engines, trt_standin.report().memory, trt_standin.report().leaks) == (0, 0, ())

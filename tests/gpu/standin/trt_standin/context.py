@@ -176,7 +176,7 @@ class IExecutionContext(Bound):
         """False too for the legacy default stream, which TensorRT itself takes, with a warning and device-wide waits."""
         with self._alone("execute_async_v3"):
             stream = integer(stream_handle, "execute_async_v3")
-            refusal = self._refusal(stream) or self._warm_up(stream) or self._enqueue(stream)
+            refusal = self._refusal(stream) or self._warm_up() or self._enqueue(stream)
             if refusal:
                 self._voice.error(f"IExecutionContext::enqueueV3: {refusal}")
                 return False
@@ -214,7 +214,7 @@ class IExecutionContext(Bound):
             violation(f"{self._turn.what} makes CUDA graphs of its own and was captured beside them")
         return None
 
-    def _warm_up(self, stream: int) -> str | None:
+    def _warm_up(self) -> str | None:
         """The first enqueue allocates, which no capture allows."""
         if self._warm:
             return None
@@ -222,8 +222,6 @@ class IExecutionContext(Bound):
         if block is None:
             return "Error Code 1: Cuda Runtime (the first execution needs device memory)"
         self._blocks.append(block)
-        if driver.capturing(stream):
-            return f"Error Code 1: Cuda Runtime ({driver.text(900)})"
         time.sleep(_FIRST_MS / 1000)
         self._warm = True
         return None
