@@ -12,7 +12,7 @@ from edge.inspector.heightmap.letterbox import Letterbox
 from edge.inspector.heightmap.outliers import OutlierFinder
 from edge.inspector.heightmap.plane import PlaneRemover
 from edge.inspector.heightmap.rasterise import CloudReader
-from edge.inspector.heightmap.refusals import check_image, empty, nonfinite, require_contrast
+from edge.inspector.heightmap.refusals import check_image, constant_view, constant_window, no_heights, nonfinite, require_contrast
 from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow
 
 Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
@@ -103,7 +103,7 @@ class _Workspace:
     def _resize(self, gray: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         self._resizer.place(gray, out)
         if isinstance(self._resizer, FastaiResize) and out.min() == out.max():
-            raise empty("the part of the frame that the network sees is constant")
+            raise constant_view()
 
     def _to_gray(self, z: NDArray[np.float32]) -> None:
         missing = np.isnan(z, out=self._missing)
@@ -128,12 +128,12 @@ def _resizer(spec: HeightmapSpec, shape: tuple[int, int]) -> Letterbox | FastaiR
 def percentiles(values: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:
     """Two percentiles of f32 (n,), linear between order statistics. Raises FrameError FRAME_EMPTY when they coincide."""
     if not len(values):
-        raise empty("the frame holds no valid height")
+        raise no_heights()
     places = [_place(len(values), percent) for percent in (low, high)]
     ordered = np.partition(values, sorted({k for first, second, _ in places for k in (first, second)}))
     lowest, highest = (_between(float(ordered[first]), float(ordered[second]), part) for first, second, part in places)
     if not highest > lowest:
-        raise empty("the frame is constant between the window's percentiles", f"{lowest:g} mm")
+        raise constant_window(f"{lowest:g} mm")
     return lowest, highest
 
 
@@ -145,7 +145,7 @@ def gray_table(counts: NDArray[np.float32], low: float, high: float) -> NDArray[
     a, b, c, d = np.searchsorted(until, wanted, side="right").tolist()
     lowest, highest = _between(a, b, places[0][2]), _between(c, d, places[1][2])
     if not highest > lowest:
-        raise empty("the frame is constant between the window's percentiles", f"gray {lowest:g}")
+        raise constant_window(f"gray {lowest:g}")
     table = (_RAMP - np.float32(lowest)) * np.float32(GRAYS / (highest - lowest))
     np.clip(np.rint(table, out=table), 0, GRAYS, out=table)
     gray: NDArray[np.uint8] = (table + np.float32(1)).astype(np.uint8)

@@ -19,16 +19,13 @@ class Letterbox:
     """
 
     def __init__(self, shape: tuple[int, int], height: int, width: int) -> None:
-        rows, cols = shape
-        scale = min(height / rows, width / cols)
-        size = min(height, max(1, int(rows * scale + 0.5))), min(width, max(1, int(cols * scale + 0.5)))
-        top, left = (height - size[0]) // 2, (width - size[1]) // 2
+        size, (top, left), shrinks = placement(shape, height, width)
         self.inside = (slice(top, top + size[0]), slice(left, left + size[1]))
-        self.identity = size == (rows, cols)
+        self.identity = size == shape
         """Pixels are copied as they are, at most with zeros around them."""
         self.fills = size == (height, width)
         self._size = (size[1], size[0])
-        self._how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        self._how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         self._gray, self._mask = np.empty(shape, np.float32), np.empty(shape, np.float32)
 
     def place(self, gray: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
@@ -46,3 +43,11 @@ class Letterbox:
         np.clip(np.rint(total, out=total), 1, 255, out=total)
         total[weight < LEAST_COVERED] = 0
         np.copyto(out[self.inside], total, casting="unsafe")
+
+
+def placement(shape: tuple[int, int], height: int, width: int) -> tuple[tuple[int, int], tuple[int, int], bool]:
+    """(rows, cols) of the scaled image, (top, left) where it is placed, and whether it was shrunk."""
+    rows, cols = shape
+    scale = min(height / rows, width / cols)
+    size = min(height, max(1, int(rows * scale + 0.5))), min(width, max(1, int(cols * scale + 0.5)))
+    return size, ((height - size[0]) // 2, (width - size[1]) // 2), scale < 1

@@ -11,6 +11,7 @@ from edge.contract import Reason
 from edge.errors import FrameError
 from edge.inspector.heightmap.spec import HeightmapSpec
 
+NOTHING_VALID = "the frame holds no valid height"
 DTYPES = {"heightmap": ("uint8",), "range": ("uint16", "float32"), "cloud": ("float32",)}
 
 
@@ -53,8 +54,27 @@ def nonfinite(count: int, what: str = "pixels") -> FrameError:
 def require_contrast(counts: NDArray[np.float32]) -> None:
     """Refuse a histogram (256,) of valid grays (counts[0] = 0) that holds none, or only one gray. Raises FrameError FRAME_EMPTY."""
     if np.count_nonzero(counts) < 2:
-        what = "the heightmap is constant" if counts.any() else "the frame holds no valid height"
-        raise empty(what, f"{int(counts.sum())} valid pixels")
+        raise no_contrast(int(counts.sum()))
+
+
+def no_contrast(valid: int) -> FrameError:
+    """FRAME_EMPTY: none of the `valid` pixels differs from the others, or there is none."""
+    return empty("the heightmap is constant" if valid else NOTHING_VALID, f"{valid} valid pixels")
+
+
+def no_heights() -> FrameError:
+    """FRAME_EMPTY: there is nothing to take percentiles of."""
+    return empty(NOTHING_VALID)
+
+
+def constant_window(shown: str) -> FrameError:
+    """FRAME_EMPTY: both percentiles of the window are what `shown` says."""
+    return empty("the frame is constant between the window's percentiles", shown)
+
+
+def constant_view() -> FrameError:
+    """FRAME_EMPTY: there is contrast only outside the part that the network is shown."""
+    return empty("the part of the frame that the network sees is constant")
 
 
 def empty(what: str, seen: object = None) -> FrameError:

@@ -1,0 +1,1 @@
+"""The CUDA kernels: their source (heightmap.cu beside this folder, *.cuh here) and the binaries built from it."""
