@@ -30,7 +30,7 @@ Memory = Literal["copied", "zero-copy"]
 TARGET_SHARE = 0.6
 """Of the bandwidth of a copy within the GPU, measured in the same run."""
 FRAMES_APART = 5
-"""Frames whose kernels are timed one by one."""
+"""Frames whose kernels are timed one by one, at most."""
 MOST_GRAYS = 1
 """The largest difference from the CPU that a gray may have."""
 
@@ -152,7 +152,7 @@ def _measure_on(device: Device, case: Case, memory: Memory, scale: Scale, copies
         clock.keep_busy_for(copies.within_ms)
         alone = clock.times(lambda: preparer.enqueue(case.scan, raw), scale.runs)
         preparer.settle()
-        each = _each(kernels, clock, preparer, case, raw)
+        each = _each(kernels, clock, preparer, case, raw, count=min(FRAMES_APART, scale.runs))
     whole = [_whole(device, stream, upload, preparer, case) for _ in range(scale.runs)]
     found = HeightmapTimes(
         name=case.name,
@@ -173,10 +173,10 @@ def _measure_on(device: Device, case: Case, memory: Memory, scale: Scale, copies
     return found
 
 
-def _each(kernels: _TimedKernels, clock: GpuClock, preparer: CudaPreparer, case: Case, raw: int) -> tuple[KernelTime, ...]:
-    """The kernels one by one; medians over a few frames, in which the events between them cost a little themselves."""
+def _each(kernels: _TimedKernels, clock: GpuClock, preparer: CudaPreparer, case: Case, raw: int, *, count: int) -> tuple[KernelTime, ...]:
+    """The kernels one by one; medians over `count` frames, in which the events between them cost a little themselves."""
     frames = []
-    for _ in range(FRAMES_APART):
+    for _ in range(count):
         kernels.marks = []
         clock.times(lambda: preparer.enqueue(case.scan, raw), 1, warm=0)
         preparer.settle()

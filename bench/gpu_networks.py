@@ -108,8 +108,13 @@ def make_networks(wanted: Wanted) -> None:
         made.path.replace(path)
         made.network.unlink()
         made.network.parent.rmdir()
-        np.save(_accepted(path), made.accepted)
-        _note(path).write_bytes(msgspec.json.encode(_Note(made.key)))
+        complete(path, key=made.key, accepted=made.accepted)
+
+
+def complete(path: Path, *, key: str, accepted: NDArray[np.uint8]) -> None:
+    """Write what belongs beside the bundle at `path`: the key of its signature, and heightmaps u8 [n, 128, 352] that it accepts."""
+    np.save(_accepted(path), accepted)
+    _note(path).write_bytes(msgspec.json.encode(_Note(key)))
 
 
 def _note(path: Path) -> Path:

@@ -28,7 +28,8 @@ class Scale:
     """Networks that run together, beside one alone."""
     streams: tuple[int, ...]
     frames: int
-    """Judged in this process."""
+    """Judged in this process, after `warm_frames` unmeasured ones."""
+    warm_frames: int
     line_frames: int
     """Judged by the daemons, trigger to verdict; 0 leaves that out."""
     agreement: int
@@ -43,10 +44,13 @@ FULL = Scale(
     typologies=9,
     streams=(1, 2, 4),
     frames=1000,
+    warm_frames=20,
     line_frames=400,
     agreement=64,
 )
-QUICK = Scale(cloud=(75, 120), block_bytes=MIB, runs=3, cpu_runs=2, typologies=2, streams=(1, 2), frames=3, line_frames=5, agreement=4)
+QUICK = Scale(
+    cloud=(75, 120), block_bytes=MIB, runs=3, cpu_runs=2, typologies=2, streams=(1, 2), frames=3, warm_frames=1, line_frames=5, agreement=4
+)
 """Shows that everything runs; its figures are worth nothing."""
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from bench.gpu_build import Built
 from bench.gpu_engines import EngineTimes
-from bench.gpu_parts import MissingError, Scale
+from bench.gpu_parts import Scale
 from bench.gpu_scans import FULL_SPEC, organised_cloud, range_image
+from bench.line_run import through_the_line
 from bench.timing import Timing, paced, summary
 from edge.errors import SimulationError
 from edge.inspector.gpu import GpuMachine, GpuPreparation
@@ -21,7 +22,6 @@ from edge.inspector.scoring import typology_score
 TARGET_MS = 0.5
 """Frame to score may take so much longer than the engines alone."""
 PACE_MS = 20.0
-WARM_FRAMES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class _Judged:
 
     def measure(self, name: str, scale: Scale, engine_ms: float) -> VerdictTimes:
         """Warm up, then one right after the other, then paced."""
-        for _ in range(WARM_FRAMES):
+        for _ in range(scale.warm_frames):
             self.judge()
         return VerdictTimes(
             name=name,
@@ -125,19 +125,12 @@ class _Judged:
 
 def measure_line(built: Built, scale: Scale) -> LineTimes:
     """Gate and inspector with the first precision's networks. Raises SimulationError, with the inspector's log, where no verdict came."""
-    try:
-        from bench.bundle import BenchBundle  # noqa: PLC0415 - a box has no PyTorch
-        from bench.line_bench import through_the_line  # noqa: PLC0415
-    except ImportError as exc:
-        raise MissingError(f"the line's driver cannot be loaded here ({exc})", remedy="Install cordon[export]") from exc
-
     networks, config = built.networks, built.config()
     table = (
         f'backend = "{built.backend.name}"\n[inspector.gpu]\nengines = "{built.folder}"\nbox_keys = ["{built.box_key}"]\n'
         f"timeout_ms = {config.timeout_ms}\n"
     )
-    bundle = BenchBundle(networks.path, networks.key, networks.path, networks.accepted, networks.typologies)
-    taken, missing = through_the_line(bundle, count=scale.line_frames, threads=2, prewarm=True, more=table)
+    taken, missing = through_the_line(networks, count=scale.line_frames, threads=2, prewarm=True, more=table)
     if not taken:
         seen = f"{missing} rejected or missing"
         raise SimulationError("the daemons accepted no weld on the GPU", seen=seen, remedy="Run the inspector by itself")
