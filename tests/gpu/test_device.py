@@ -65,6 +65,8 @@ def test_threads_share_memory_streams_and_events(device: Device) -> None:
                 other = device.shared_memory(64, np.uint8)
                 other.host[...] = value
                 other.upload(stream)
+                event.record(stream)
+                device.wait(event, "a copy")  # it reads the host's side until then
                 other.host[...] = 0
                 other.download(stream)
                 event.record(stream)
