@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MODE = os.environ.get("CORDON_GPU_TESTS", "")
 HERE = Path(__file__).parent
 PYCUDA = HERE.parents[1] / "build" / "pycuda"
-collect_ignore_glob = [] if MODE in {"soft", "real"} else ["test_*"]
+collect_ignore_glob = [] if MODE in {"soft", "real"} else ["*"]
 
 DRIVER: "Driver | None" = None
 if MODE == "soft":

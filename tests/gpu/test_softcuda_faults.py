@@ -152,6 +152,15 @@ def test_handles_of_an_ended_context_are_refused(driver: Any) -> None:
     assert driver.counters().live_contexts == 0
 
 
+def test_a_stream_belongs_to_the_context_it_was_made_in(cuda: Any) -> None:
+    stream = cuda.Stream(1)
+    other = cuda.Device(0).make_context()
+    assert bindings.cuStreamSynchronize(stream.handle)[0] == bindings.CUresult.CUDA_ERROR_INVALID_HANDLE
+    other.pop()
+    other.detach()
+    stream.synchronize()
+
+
 def test_a_thread_that_ends_with_a_context_ends_the_process() -> None:
     code = """
 import threading, pycuda.driver as cuda

@@ -137,7 +137,7 @@ def pycuda(include: Path) -> None:
             Path(home, ".aksetup-defaults.py").write_text("CUDA_ENABLE_CURAND = False\n")  # nothing here draws random numbers
             environment = dict(os.environ) | {
                 "HOME": home,
-                "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv"),
+                "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config"),  # uv's own settings stay in force
                 "CPATH": f"{include}{os.pathsep}{HERE / 'include'}",
                 "LIBRARY_PATH": str(DRIVER.parent),
                 "CFLAGS": "-O0 -g0 -w",
