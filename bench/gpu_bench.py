@@ -26,7 +26,8 @@ from edge.inspector.cuda.device import Device
 from edge.inspector.cuda.leave import gave_up, leave
 
 T = TypeVar("T")
-INTEGER_FIRST = "int8"
+JUDGES = "int8"
+"""The precision whose networks judge frames here."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -122,7 +123,7 @@ class _Run:
         self._part(
             "agreement", lambda: tuple(compare(b, self.scale) for b in built), gpu_report.agreement_text, gpu_report.agreement_figures
         )
-        integer = next(b for b in built if b.networks.precision == INTEGER_FIRST)
+        integer = next(b for b in built if b.networks.precision == JUDGES)
         self._verdicts(integer, engines)
 
     def _verdicts(self, built: Built, engines: tuple[EngineTimes, ...] | Skipped | Failed) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from edge.errors import CordonError
 
@@ -69,7 +69,6 @@ class Failed:
 
 
 T = TypeVar("T")
-Outcome: TypeAlias = "T | Skipped | Failed"
 
 
 class MissingError(CordonError):

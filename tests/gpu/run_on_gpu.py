@@ -137,10 +137,12 @@ class Run:
     def _no_tensorrt(self) -> str:
         """Why TensorRT's tests cannot run here, nothing where they can."""
         done = self.machine.run("-c", "from bench.gpu_build import usable_backend; print(usable_backend('auto')[0].name)")
-        return "" if done.returncode == 0 else last_line(done.stdout)
+        return "" if done.returncode == 0 else last_line(done.stdout).rpartition("Error: ")[2]
 
     def _pytest(self, files: Sequence[Path]) -> Found:
         mode = "soft" if self.machine.software else "real"
+        if not files:
+            return "skipped", "there are none"
         status, said = self.machine.follow([sys.executable, "-m", "pytest", *map(str, files)], CORDON_GPU_TESTS=mode)
         return ("failed" if status else "passed"), last_line(said)
 
@@ -165,6 +167,10 @@ class Run:
         if not self.part("cordon bench gpu", lambda: self._benched(out, words)) and not out.exists():
             return
         figures = json.loads(out.read_text())
+        for when, state in figures["clocks"].items():
+            self.part(
+                f"bench: clocks {when}", lambda state=state: of_figures({name: seen for name, seen in state.items() if seen is not None})
+            )
         for name in ("copies", "heightmaps", "engines", "agreement", "verdict", "line"):
             for each in figures[name] if isinstance(figures[name], list) else [figures[name]]:
                 self.part(f"bench: {name}", lambda each=each: of_figures(each))

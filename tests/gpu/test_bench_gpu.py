@@ -84,6 +84,14 @@ def test_a_gpu_lost_on_the_way_fails_its_part_and_leaves_the_others_out(tmp_path
     assert all("lost" in figures[name]["skipped"] for name in PARTS[1:])
 
 
+def test_a_part_that_fails_is_named_and_makes_the_command_fail(tmp_path: Path) -> None:
+    done, figures = bench(tmp_path, PYTHONPATH=str(BUILD / "pycuda"), memory_limit=1 << 20)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "out of memory" in figures["copies"]["failed"]
+    assert figures["heightmaps"] == {"skipped": "there is no copy to compare with"}
+    assert "no tensorrt" in figures["building"]["skipped"]
+
+
 def test_a_wrong_heightmap_fails_its_part() -> None:
     case = heightmaps.make_cases(SMALL)[0]
     wrong = dataclasses.replace(case, expected=case.expected ^ np.uint8(64))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import msgspec
 
 from edge.inspector.cuda.device import Device
 from edge.inspector.heightmap.cuda_kernels import Binary, Index, source_sha256
-from edge.inspector.heightmap.kernels.build import BuildError, compile_with_nvcc
+from edge.inspector.heightmap.kernels.build import BuildError, compile_with_nvcc, nvcc_version
 
 
 def main() -> int:
@@ -26,15 +24,14 @@ def main() -> int:
     arch = "sm_{}{}".format(*device.compute_capability)
     device.close()
     try:
-        data = compile_with_nvcc(arguments.nvcc, arch)
+        data, report = compile_with_nvcc(arguments.nvcc, arch)
     except BuildError as exc:
         print(exc)
         return 1
-    said = subprocess.run([arguments.nvcc, "--version"], capture_output=True, text=True, check=True).stdout
-    major, minor = (int(number) for number in re.findall(r"release (\d+)\.(\d+)", said)[0])
+    print(report)
     name = f"own_{arch}.cubin"
     (arguments.folder / name).write_bytes(data)
-    binary = Binary(file=name, arch=arch, toolkit=(major, minor), sha256=hashlib.sha256(data).hexdigest())
+    binary = Binary(file=name, arch=arch, toolkit=nvcc_version(arguments.nvcc), sha256=hashlib.sha256(data).hexdigest())
     index = Index(source_sha256=source_sha256(), binaries=(binary,))
     (arguments.folder / "index.json").write_bytes(msgspec.json.encode(index))
     return 0
