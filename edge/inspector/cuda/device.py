@@ -40,7 +40,7 @@ class Device:
         self._made: list[Any] = []
         self._memory: dict[int, DeviceMemory | SharedMemory] = {}
         self.lost: str | None = None
-        """Why the GPU does not answer any more, once `wait` has found out; `close` then touches nothing."""
+        """Why the GPU does not answer any more, once a wait has found out; `close` then touches nothing."""
         self.driver: Any = _driver()
         """The module pycuda.driver."""
         with translated("the GPU cannot be used"):
@@ -144,14 +144,35 @@ class Device:
         self._made.append(made)
         return made
 
+    def settle(self, what: str = "the last work") -> None:
+        """Wait until nothing runs on any stream made here, as `wait` does."""
+        try:
+            event = self.event()
+            with translated(f"{what} cannot be waited for"):
+                for stream in [made for made in self._made if isinstance(made, self.driver.Stream)]:
+                    event.record(stream)
+                    self.wait(event, what)
+        except GpuError as exc:
+            self.lost = self.lost or str(exc)
+            raise
+        self.drop(event)
+
     def close(self) -> None:
-        """Free what is left, newest first, and give the context back; what runs on the GPU must be finished. A second call does nothing."""
+        """Wait for what runs, free what is left, newest first, and give the context back. A second call does nothing.
+
+        On a GPU that was lost, or is found to be lost now, nothing is freed.
+        """
         if self._context is None:
             return
         if self.lost is not None:
             self.abandon()
             return
         with self.current():
+            try:
+                self.settle()
+            except GpuError:
+                self.abandon()
+                raise
             for memory in reversed(list(self._memory.values())):
                 memory.free()
             while self._made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import sys
@@ -11,8 +12,11 @@ _kept: list[Any] = []
 
 
 def give_up(what: Any) -> None:
-    """Keep `what` alive for the rest of the process: freeing it would wait for a GPU that does not answer."""
-    _kept.append(what)
+    """Keep `what` alive to the process's very end: freeing it would wait for a GPU that does not answer, or abort in a destructor."""
+    if not any(what is kept for kept in _kept):
+        _kept.append(what)
+        # The list itself is cleared when the interpreter ends; this reference is never given back.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(what))
 
 
 def gave_up() -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from edge.inspector.cuda.errors import translated
+
 if TYPE_CHECKING:
     from edge.inspector.cuda.device import Device
 
@@ -56,16 +58,24 @@ class SharedMemory:
         """The GPU's side, a multiple of 256."""
 
     def upload(self, stream: Any, nbytes: int | None = None, *, offset: int = 0) -> None:
-        """Queue a copy of `nbytes` (default: all from `offset` on) to the GPU on `stream`; nothing to do where memory is shared."""
+        """Queue a copy of `nbytes` (default: all from `offset` on) to the GPU on `stream`; nothing to do where memory is shared.
+
+        Raises GpuError.
+        """
         if self._memory is not None:
             stop = self.nbytes if nbytes is None else offset + nbytes
-            self._device.driver.memcpy_htod_async(self.address + offset, self._bytes[offset:stop], stream)
+            with translated("a copy to the GPU cannot be queued"):
+                self._device.driver.memcpy_htod_async(self.address + offset, self._bytes[offset:stop], stream)
 
     def download(self, stream: Any, nbytes: int | None = None, *, offset: int = 0) -> None:
-        """Queue a copy from the GPU on `stream`; read `host` only after an event behind it was waited for."""
+        """Queue a copy from the GPU on `stream`; read `host` only after an event behind it was waited for.
+
+        Raises GpuError.
+        """
         if self._memory is not None:
             stop = self.nbytes if nbytes is None else offset + nbytes
-            self._device.driver.memcpy_dtoh_async(self._bytes[offset:stop], self.address + offset, stream)
+            with translated("a copy from the GPU cannot be queued"):
+                self._device.driver.memcpy_dtoh_async(self._bytes[offset:stop], self.address + offset, stream)
 
     def free(self) -> None:
         """Give both sides back; the work that uses them must be finished. A second call does nothing."""

@@ -46,12 +46,6 @@ class Lanes:
         for lane in self._lanes:
             lane.scratch = self._device.device_memory(-(-lane.scratch_bytes // ALIGNMENT) * ALIGNMENT)
 
-    def settle(self) -> None:
-        """Wait until nothing runs on any lane. Raises GpuError."""
-        for lane in self._lanes:
-            lane.done.record(lane.stream)
-            self._device.wait(lane.done, "the networks' last work")
-
     def close(self) -> None:
         """Give scratch, streams and events back; nothing may run on them."""
         for lane in self._lanes:

@@ -177,7 +177,7 @@ class TensorRTRuntime:
         if self._runtime is None or self._device.lost is not None:
             return
         with self._device.current(), translated("the networks cannot be freed"):
-            self._lanes.settle()
+            self._device.settle("the networks' last work")
             for engine in self._engines:
                 engine.close()
             self._runtime = None
