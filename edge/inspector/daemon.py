@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import time
+import traceback
 from collections import deque
 from pathlib import Path
 from types import FrameType
@@ -23,7 +24,7 @@ from edge.inspector.cuda.leave import gave_up, leave
 from edge.inspector.frame import FrameHeader, payload_image
 from edge.inspector.gate_link import GateLink
 from edge.inspector.judging import Finding, choose_typology, inspect
-from edge.inspector.loader import Judge, Loaded
+from edge.inspector.loader import Loaded
 from edge.inspector.machines import load
 from edge.inspector.rehearsal import EVERY_MS, Rehearsal
 from edge.inspector.reporting import Status, reason_of, refusal, report_of
@@ -234,15 +235,12 @@ class InspectorDaemon:
             return
         judge = None if expected is None else self._loaded.judges.get(expected.typology or "")
         now = time.monotonic_ns()
-        if judge is not None:
-            self._rehearsal.begin(judge, now)
-            self._prewarm(judge)
-        if self._rehearsal.wanted(now):
-            self._rehearsal.walk(self._loaded)
-
-    def _prewarm(self, judge: Judge) -> None:
         try:
-            self._loaded.machine.warm(judge.engines)
+            if judge is not None:
+                self._rehearsal.begin(judge, now)
+                self._loaded.machine.warm(judge.engines)
+            if self._rehearsal.wanted(now):
+                self._rehearsal.walk(self._loaded)
         except EngineError as exc:
             self._engine_failed(exc)
 
@@ -263,12 +261,21 @@ def run_inspector(config_path: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
         _serve(load_config(config_path))
-    except GpuError as exc:
-        print(f"cordon run: {type(exc).__name__}: {exc}", file=sys.stderr)
-        leave(1)
+    except BaseException as exc:
+        if isinstance(exc, GpuError) or gave_up():
+            _explain(exc)
+            leave(1)
+        raise
     if gave_up():
         leave(0)
     return 0
+
+
+def _explain(exc: BaseException) -> None:
+    if isinstance(exc, CordonError):
+        print(f"cordon run: {type(exc).__name__}: {exc}", file=sys.stderr)
+    else:
+        traceback.print_exception(exc)
 
 
 def _serve(config: Config) -> None:

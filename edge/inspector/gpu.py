@@ -16,6 +16,8 @@ from edge.engines.store import EngineStore
 from edge.engines.trust import open_engine
 from edge.errors import GpuError
 from edge.inspector.cuda.device import Device
+from edge.inspector.cuda.errors import translated
+from edge.inspector.cuda.leave import give_up
 from edge.inspector.engines.tensorrt import TensorRTRuntime
 from edge.inspector.engines.tensorrt_engine import TensorRTEngine
 from edge.inspector.heightmap.cuda import CudaPreparer, FrameUpload, Kernels
@@ -120,13 +122,15 @@ class GpuMachine:
         """Run `engines` side by side behind their heightmaps and wait once. Raises GpuError, or FrameError for what the kernels found."""
         ours = cast("Sequence[TensorRTEngine]", engines)
         preparations = self._prepared_for(ours)
-        self._prepared.record(self._stream)
+        with translated("a heightmap cannot be timed"):
+            self._prepared.record(self._stream)
         finished = self._runtime.run(ours, self._stream)
         self._device.wait(finished, "judging a frame")
         finished_ns = time.monotonic_ns()
         for preparation in preparations:
             preparation.preparer.settle()
-        self.prepared_ns = finished_ns - int(finished.time_since(self._prepared) * NS_PER_MS)
+        with translated("a heightmap cannot be timed"):
+            self.prepared_ns = finished_ns - int(finished.time_since(self._prepared) * NS_PER_MS)
 
     def warm(self, engines: Sequence[Engine]) -> None:
         """Run `engines` on whatever lies there. Raises GpuError."""
@@ -157,6 +161,7 @@ class GpuMachine:
             self._device.lost = str(exc)
         if self._device.lost is not None:
             self._device.abandon()
+            give_up(self)  # collected, it would take a context off that nobody may touch
 
 
 def open_gpu(bundle: Bundle, backend: BackendChoice, config: GpuConfig) -> GpuMachine:

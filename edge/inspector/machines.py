@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,9 @@ def load(bundle: Bundle, config: InspectorConfig, *, progress: Progress) -> Load
 def _load_on(machine: Machine, bundle: Bundle, progress: Progress) -> Loaded:
     try:
         return load_engines(bundle, machine, progress=progress)
-    except BaseException:
+    except BaseException as exc:
+        # An error keeps the variables of the functions it left: memory among them must go before its machine does.
+        traceback.clear_frames(exc.__traceback__)
         machine.close()
         raise
 

@@ -23,11 +23,14 @@ import pytest
 import zmq
 from box_kit import BOX_KEY, BOX_PUBLIC, build_engines, open_tiny
 from cell_kit import SESSION, FakeGate, listen, make_parts
+from conftest import left_contexts
 from softcuda.env import soft_environment
 from test_inspector_without_gpu import certified
-from tiny import PUBLIC, TinyBundle, frame_image
+from tiny import HEIGHT, PUBLIC, WIDTH, frame_image, network
 
+from edge.bundle import Member
 from edge.contract import Expect, Reason, Report, TriggerId, encode
+from edge.engines import build_engine
 from edge.engines.record import EngineRecord
 from edge.engines.signing import sign
 from edge.inspector.frame import encode_alive
@@ -115,10 +118,11 @@ class Station:
     sent: int = 0
 
     def until(self, condition: Callable[[], bool], seconds: float = 15.0) -> None:
-        end, alive = time.monotonic() + seconds, 0
+        end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"in vain; the gate heard {self.gate.messages[-3:]}, log:\n{self.log}"
-            self.camera.send_multipart(encode_alive("cam", self.sent, (alive := alive + 1)))
+            if not any(state.ready for state in self.gate.states):  # nobody hears the camera before he subscribed
+                self.camera.send_multipart(encode_alive("cam", self.sent, 1))
             self.gate.poll()
             time.sleep(0.002)
         self.gate.poll()
@@ -185,12 +189,13 @@ class Box:
         text = GPU_CONFIG.format(folder=self.folder, key=PUBLIC, inspector=inspector)
         (self.folder / "cordon.toml").write_text(text)
 
-    def start(self, **settings: Any) -> Station:
-        """An inspector with these settings of `soft_environment`; the gate forgets what it heard before."""
+    def start(self, *, cordon: tuple[str, ...] = ("-m", "edge"), **settings: Any) -> Station:
+        """An inspector with these settings of `soft_environment`; the gate forgets what it heard before. `cordon`: what Python runs."""
         if not (self.folder / "cordon.toml").exists():
             self.configure(inspector_lines(self.folder))
+        self.gate.poll()
         self.gate.messages.clear()
-        command = (sys.executable, "-m", "edge", "run", "inspector", "--config", str(self.folder / "cordon.toml"))
+        command = (sys.executable, *cordon, "run", "inspector", "--config", str(self.folder / "cordon.toml"))
         changed = environment(self.folder, **settings)
         since = time.monotonic()
         with (self.folder / "log").open("wb") as log:
@@ -215,10 +220,13 @@ class Box:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tiny.bundle, certified, and its engines; to be copied."""
+    """A folder to be copied: tiny.bundle, certified, its engines, and `another`, an engine that calls other welds bad than T2's does."""
     folder = tmp_path_factory.mktemp("built")
-    bundle = certified()
-    build_engines(open_tiny(bundle, folder), folder / "engines")
+    build_engines(open_tiny(certified(), folder), folder / "engines")
+    member = Member(name="T2-0", file="T2-0.onnx", architecture="tiny", input="heightmap", output="scores", classes=("bad", "good"))
+    engine = build_engine(network(centre=50.0, sign=1.0), member=member, shape=(HEIGHT, WIDTH), backend="tensorrt")
+    (folder / "another").write_bytes(engine.data)
+    left_contexts()  # TensorRT's builder takes the primary context
     return folder
 
 
@@ -244,10 +252,18 @@ def note(request: pytest.FixtureRequest, row: str, where: str, ended: Ended, ver
     """Keep what was seen for the table of docs/gpu-failures.md."""
     target = os.environ.get("CORDON_FAILURES")
     if target:
-        seen = {"row": row, "where": where, "said": ended.said, "status": ended.status, "verdict": verdict}
         test = request.node.nodeid.rpartition("/")[2].partition("[")[0]
+        line = [row, where, ended.said, str(ended.status), verdict, f"{ended.seconds:.2f} s", test]
         with Path(target).open("a") as file:
-            file.write(json.dumps(seen | {"seconds": round(ended.seconds, 2), "test": test}) + "\n")
+            file.write(json.dumps(line) + "\n")
 
 
-__all__ = ["TinyBundle", "box", "built"]
+def table(lines: list[str]) -> str:
+    """What `note` kept, as a table in Markdown."""
+    heads = ("what fails", "injected as", "the inspector's last line", "exit", "the weld", "time to exit", "test")
+    rows = [heads, ["---"] * len(heads), *map(json.loads, lines)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+if __name__ == "__main__":
+    print(table(Path(sys.argv[1]).read_text().splitlines()))

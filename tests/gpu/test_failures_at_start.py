@@ -11,11 +11,8 @@ import numpy as np
 import pytest
 from failure_kit import Box, inspector_lines, note
 from softcuda.env import BUILD
-from tiny import HEIGHT, WIDTH, network
 
-from edge.bundle import Member
 from edge.contract import Reason
-from edge.engines import build_engine
 
 pytestmark = pytest.mark.soft
 box, built = failure_kit.box, failure_kit.built
@@ -51,8 +48,7 @@ def foreign_key(box: Box) -> None:
 
 def another_network(box: Box) -> None:
     """What the box's key vouches for is not what the bundle's network answers."""
-    member = Member(name="T2-0", file="T2-0.onnx", architecture="tiny", input="heightmap", output="scores", classes=("bad", "good"))
-    box.put(T2, build_engine(network(centre=50.0, sign=1.0), member=member, shape=(HEIGHT, WIDTH), backend="tensorrt").data)
+    box.put(T2, (box.folder / "another").read_bytes())
 
 
 def one_weight(box: Box) -> None:
@@ -122,3 +118,26 @@ def test_it_says_why_and_ends(box: Box, name: str, request: pytest.FixtureReques
     assert [(state.ready, state.fault_reason) for state in box.gate.states][-1:] == [(False, row.reason)]
     assert box.gate.reports == []
     note(request, name, str(row.settings), ended, f"REJECT {row.reason.value}")
+
+
+HANGS_WHEN_LEFT = """
+import ctypes, sys
+from edge.cli import main
+from edge.inspector.gpu import GpuMachine
+close = GpuMachine.close
+def late(self):
+    ctypes.CDLL("libcuda.so.1").soft_hang(1)
+    close(self)
+GpuMachine.close = late
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_gpu_that_hangs_when_it_is_left_holds_nothing_up(box: Box, request: pytest.FixtureRequest) -> None:
+    another_network(box)
+    ended = box.start(cordon=("-c", HANGS_WHEN_LEFT)).ended()
+    ended.require_orderly(1)
+    assert "the GPU was not left in order" in ended.log
+    assert ended.said.startswith("cordon run: KnownAnswerError: ")
+    assert ended.seconds < LIMIT_S
+    note(request, "wrong answer, hung when left", "hang in close", ended, "REJECT BUNDLE_FAULT")

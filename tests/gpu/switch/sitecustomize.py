@@ -10,7 +10,7 @@ from types import FrameType
 
 
 def _switch(_number: int, _frame: FrameType | None) -> None:
-    """Lines such as `driver hang:after=5` (as in SOFTCUDA_FAULT, counted from now on) or `tensorrt nan 0 1` (what, after, times)."""
+    """Lines such as `driver hang:after=5` (as SOFTCUDA_FAULT, from now on) or `tensorrt slow 0 1 80` (what, after, times, value)."""
     import ctypes  # noqa: PLC0415 -- nothing but this handler may differ from a process without it
 
     for line in Path(os.environ["CORDON_TEST_FAULTS"]).read_text().splitlines():
@@ -20,7 +20,7 @@ def _switch(_number: int, _frame: FrameType | None) -> None:
         else:
             from trt_standin import fail  # noqa: PLC0415
 
-            fail(what, after=int(counts[0]), times=int(counts[1]))
+            fail(what, after=int(counts[0]), times=int(counts[1]), value=float(counts[2]))
 
 
 if "CORDON_TEST_FAULTS" in os.environ:
