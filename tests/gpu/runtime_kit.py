@@ -27,16 +27,22 @@ SOFT = {"10.3 orin": "10.3.0", "10.16 orin": "10.16.1", "11.4 h100": "11.4.0", "
 
 
 @pytest.fixture(params=SOFT if MODE == "soft" else ["real"])
-def machine(request: pytest.FixtureRequest, driver: Any) -> str:
+def machine(request: pytest.FixtureRequest, driver: Any) -> Iterator[str]:
     """Which TensorRT, on which GPU."""
-    if driver is not None:
-        import trt_standin  # noqa: PLC0415 -- only there with the software driver
+    if driver is None:
+        yield "real"
+        return
+    import trt_standin  # noqa: PLC0415 -- only there with the software driver
 
-        driver.reset(device=request.param.split()[1])
-        trt_standin.reset()
-        trt_standin.configure(SOFT[request.param])
-        _load.cache_clear()
-    return str(request.param)
+    driver.reset(device=request.param.split()[1])
+    trt_standin.reset()
+    trt_standin.configure(SOFT[request.param])
+    _load.cache_clear()
+    yield request.param
+    # Other tests start processes, which find the version that is usual.
+    trt_standin.reset()
+    trt_standin.configure(SOFT["10.3 orin"])
+    _load.cache_clear()
 
 
 @pytest.fixture
