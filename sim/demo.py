@@ -181,9 +181,12 @@ def kill_drill(line: Line, welds: list[dict[str, str]], out: Path) -> None:
     if not back:
         raise SimulationError("the inspector did not come back after SIGKILL", seen=inspector.tail(), remedy=f"See {inspector.log}")
     reasons = ", ".join(sorted({v["reason"] for v in rejected}))
-    slowest = max((v["latency_ms"] for v in rejected), default=0.0)
+    answered = [v["latency_ms"] for v in rejected if v["latency_ms"] is not None]
+    silent = len(rejected) - len(answered)
     print(f"     drill: inspector killed with SIGKILL; {len(rejected)} good welds rejected meanwhile ({reasons}), the slowest after")
-    print(f"     {slowest:.1f} ms; first ACCEPT again {(min(back) - killed_ns) / 1e9:.1f} s after the kill")
+    print(f"     {max(answered, default=0.0):.1f} ms; first ACCEPT again {(min(back) - killed_ns) / 1e9:.1f} s after the kill")
+    if silent:
+        print(f"     {silent} of them got no verdict in time: the robot takes silence for REJECT")
 
 
 def report(judged: list[Judged], out: Path, seconds: float) -> int:
