@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +26,7 @@ import zmq
 from box_kit import BOX_KEY, BOX_PUBLIC, build_engines, open_tiny
 from cell_kit import SESSION, FakeGate, listen, make_parts
 from conftest import left_contexts
-from softcuda.env import soft_environment
+from softcuda.env import BUILD, soft_environment
 from test_inspector_without_gpu import certified
 from tiny import HEIGHT, PUBLIC, WIDTH, frame_image, network
 
@@ -37,6 +39,7 @@ from edge.inspector.frame import encode_alive
 
 SWITCH = Path(__file__).parent / "switch"
 TIMEOUT_MS = 200.0
+LONGEST = 170
 ABORTS = ("Traceback", "Fatal Python", "terminate called", "PyCUDA WARNING", "PyCUDA ERROR", "Segmentation", "core dumped", "violation")
 """What no log may contain: the end must have been meant."""
 GPU_CONFIG = """\
@@ -87,6 +90,7 @@ def inject(process: subprocess.Popen[Any], folder: Path, *faults: str) -> None:
 class Ended:
     """How a process ended: exit status (negative: killed by that signal), seconds since `since`, all that it wrote."""
 
+    folder: Path
     status: int
     seconds: float
     log: str
@@ -164,7 +168,7 @@ class Station:
         report = self.folder / "report"
         told = report.read_text().splitlines() if report.exists() else []
         misuse = tuple(line for line in told if line.startswith("violation"))
-        return Ended(status=self.process.returncode, seconds=seconds, log=self.log, misuse=misuse)
+        return Ended(folder=self.folder, status=self.process.returncode, seconds=seconds, log=self.log, misuse=misuse)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -248,21 +252,24 @@ def refused(reports: list[Report]) -> bool:
     return all(report.reason is not Reason.OK for report in reports)
 
 
-def note(request: pytest.FixtureRequest, row: str, where: str, ended: Ended, verdict: str) -> None:
+def note(request: pytest.FixtureRequest, row: str, where: str, ended: Ended, heard: str) -> None:
     """Keep what was seen for the table of docs/gpu-failures.md."""
     target = os.environ.get("CORDON_FAILURES")
     if target:
         test = request.node.nodeid.rpartition("/")[2].partition("[")[0]
-        line = [row, where, ended.said, str(ended.status), verdict, f"{ended.seconds:.2f} s", test]
+        said = re.sub(r"^[-\d]+ [:,\d]+ cordon.inspector ", "", ended.said.replace(str(ended.folder), "BOX").removeprefix("cordon run: "))
+        line = [row, where.replace(str(BUILD), "build"), said, str(ended.status), heard, f"{ended.seconds:.2f} s", test]
         with Path(target).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
 
 def table(lines: list[str]) -> str:
-    """What `note` kept, as a table in Markdown."""
-    heads = ("what fails", "injected as", "the inspector's last line", "exit", "the weld", "time to exit", "test")
-    rows = [heads, ["---"] * len(heads), *map(json.loads, lines)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    """What `note` kept, as a table in Markdown; of long messages only the beginning."""
+    heads = ("what fails", "injected as", "the inspector's last line", "exit", "the gate hears", "time to exit", "test")
+    rows = [heads, ("---",) * len(heads), *map(json.loads, lines)]
+    return "\n".join(
+        "| " + " | ".join(textwrap.shorten(cell.replace("|", "\\|"), LONGEST, placeholder=" …") for cell in row) + " |" for row in rows
+    )
 
 
 if __name__ == "__main__":

@@ -117,7 +117,8 @@ def test_it_says_why_and_ends(box: Box, name: str, request: pytest.FixtureReques
     assert ended.seconds < LIMIT_S
     assert [(state.ready, state.fault_reason) for state in box.gate.states][-1:] == [(False, row.reason)]
     assert box.gate.reports == []
-    note(request, name, str(row.settings), ended, f"REJECT {row.reason.value}")
+    where = " ".join(f"{key}={value}" for key, value in row.settings.items()) or row.spoil.__name__.replace("_", " ")
+    note(request, name, where, ended, row.reason.value)
 
 
 HANGS_WHEN_LEFT = """
@@ -140,4 +141,4 @@ def test_a_gpu_that_hangs_when_it_is_left_holds_nothing_up(box: Box, request: py
     assert "the GPU was not left in order" in ended.log
     assert ended.said.startswith("cordon run: KnownAnswerError: ")
     assert ended.seconds < LIMIT_S
-    note(request, "wrong answer, hung when left", "hang in close", ended, "REJECT BUNDLE_FAULT")
+    note(request, "wrong answer, hung when left", "hang once it is left", ended, "BUNDLE_FAULT")
