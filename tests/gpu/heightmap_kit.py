@@ -50,16 +50,23 @@ class Bench:
             self._preparer.close()
             self._preparer = None
 
-    def heightmap(self, spec: HeightmapSpec, scan: Scan) -> Made:
+    def run(self, spec: HeightmapSpec, scan: Scan) -> CudaPreparer:
+        """One frame as the inspector runs it. Raises FrameError."""
         preparer = self.preparer(spec)
+        preparer.enqueue(scan, self.upload.take(scan))
+        self.wait()
+        preparer.settle()
+        return preparer
+
+    def wait(self) -> None:
+        self.done.record(self.stream)
+        self.device.wait(self.done, "a heightmap")
+
+    def heightmap(self, spec: HeightmapSpec, scan: Scan) -> Made:
         try:
-            preparer.enqueue(scan, self.upload.take(scan))
-            self.done.record(self.stream)
-            self.device.wait(self.done, "a heightmap")
-            preparer.settle()
+            return Made(self.tensor(self.run(spec, scan)), None)
         except FrameError as exc:
             return Made(None, f"{exc.reason.name}: {exc}")
-        return Made(self.tensor(preparer), None)
 
     def tensor(self, preparer: CudaPreparer) -> NDArray[np.uint8]:
         image = np.empty((preparer.spec.height, preparer.spec.width), np.uint8)

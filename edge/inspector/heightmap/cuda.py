@@ -178,8 +178,8 @@ class _Workspace:
         """Tables are read again and again, so they lie in the GPU's own memory even where it can read the CPU's."""
         addresses = {}
         for name, table in self.plan.tables().items():
-            staging, memory = self._device.shared_memory(table.nbytes, np.uint8), self._device.device_memory(table.nbytes)
-            self._memory += [staging, memory]
+            self._memory.append(staging := self._device.shared_memory(table.nbytes, np.uint8))
+            self._memory.append(memory := self._device.device_memory(table.nbytes))
             np.copyto(staging.host, table.reshape(-1).view(np.uint8))
             with translated("a resize's tables cannot be sent to the GPU"):
                 self._device.driver.memcpy_htod_async(memory.address, staging.host, self._stream)

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ from edge.inspector.heightmap.cuda_kernels import SHIPPED, Binary, Index, source
 ROOT = Path(__file__).resolve().parents[4]
 REQUIREMENTS = ROOT / "requirements" / "cubins.txt"
 NVRTC = ROOT / "build" / "nvrtc"
-ARCHITECTURES = ("sm_86", "sm_87", "sm_89", "sm_90", "sm_120", "compute_75")
+ARCHITECTURES = ("sm_86", "sm_87", "sm_89", "sm_90", "sm_120")
 OLDER = ("sm_86", "sm_87", "sm_89", "sm_90", "compute_75")
-"""What CUDA 12.6 knows of them; PTX of compute_75 is for every other GPU."""
+"""What CUDA 12.6 knows of them, and PTX for every other GPU: newer drivers take it as well."""
 SOURCE = SHIPPED.parent / "heightmap.cu"
 FLAGS = ("-std=c++17", "-fmad=false")
 """Without fused multiply-add every operation is rounded by itself, as on the CPU."""
+REPORT = ("-Xptxas", "-v")
+"""A binary names the options it was made with, so it is always made with these."""
 
 
 class BuildError(Exception):
@@ -55,24 +58,27 @@ def _newest() -> Iterator[Binary]:
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         raise BuildError("no nvcc on PATH: install the CUDA toolkit 13")
+    for arch in ARCHITECTURES:
+        yield _write(arch, nvcc_version(nvcc), compile_with_nvcc(nvcc, arch)[0])
+
+
+def nvcc_version(nvcc: str) -> tuple[int, int]:
+    """(13, 0) of CUDA 13.0."""
     found = re.search(r"release (\d+)\.(\d+)", subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout)
     assert found is not None
-    for arch in ARCHITECTURES:
-        yield _write(arch, (int(found[1]), int(found[2])), compile_with_nvcc(nvcc, arch))
+    return int(found[1]), int(found[2])
 
 
-def compile_with_nvcc(nvcc: str, arch: str, *flags: str) -> bytes:
-    """The cubin, or the PTX of a `compute_` architecture; a warning is an error. Raises BuildError."""
-    fresh = SHIPPED / f".fresh_{arch}"
-    how = ["-ptx"] if arch.startswith("compute_") else ["-cubin"]
-    command = [nvcc, *FLAGS, *flags, "-Werror", "all-warnings", f"-arch={arch}", *how, "-o", str(fresh), SOURCE.name]
-    done = subprocess.run(command, cwd=SOURCE.parent, capture_output=True, text=True, check=False)
-    try:
-        if done.returncode or done.stdout.strip() or (done.stderr.strip() and not flags):
-            raise BuildError(f"nvcc for {arch}:\n{done.stdout}{done.stderr}")
-        return fresh.read_bytes()
-    finally:
-        fresh.unlink(missing_ok=True)
+def compile_with_nvcc(nvcc: str, arch: str, *flags: str) -> tuple[bytes, str]:
+    """The cubin for `arch`, and the compiler's report of registers and spills. Raises BuildError, also for a warning."""
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder, "cubin")
+        command = [nvcc, *FLAGS, *flags, *REPORT, "-Werror", "all-warnings", f"-arch={arch}", "-cubin", "-o", str(cubin), SOURCE.name]
+        done = subprocess.run(command, cwd=SOURCE.parent, capture_output=True, text=True, check=False)
+        said = done.stdout + done.stderr
+        if done.returncode or "warning" in said.lower():
+            raise BuildError(f"nvcc for {arch}:\n{said}")
+        return cubin.read_bytes(), said
 
 
 def _older() -> Iterator[Binary]:

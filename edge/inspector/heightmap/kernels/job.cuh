@@ -29,7 +29,7 @@ enum Sum { N, X, Y, XX, XY, YY, Q, XQ, YQ, SUMS };
 
 // What an earlier kernel of the same frame found out; all zero when a frame begins.
 struct State {
-  u64 best;             // (votes + 1) << 32 | ~index of the candidate with the most votes, the earliest among equals
+  u64 best;             // votes << 32 | ~index of the candidate with the most votes, the earliest among equals; 0 without any
   u64 sums[SUMS];       // over the pixels near the plane, two's complement
   double plane[3], part[2], lowest;
   u32 done;             // blocks of the present kernel that have finished

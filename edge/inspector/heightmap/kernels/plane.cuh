@@ -84,7 +84,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 4) vote(Job job) {
       mine += fabs(plane[0] * points.x[i] + plane[1] * points.y[i] + plane[2] - points.z[i]) <= job.inlier;
     if (mine) atomicAdd(&votes[team], mine);
     __syncthreads();
-    if (proper && threadIdx.x % TEAM == 0) atomicMax(&job.state->best, (u64)(votes[team] + 1) << 32 | (u32)~candidate);
+    if (proper && threadIdx.x % TEAM == 0) atomicMax(&job.state->best, (u64)votes[team] << 32 | (u32)~candidate);
     __syncthreads();
   }
   if (last_block(job.state, &last)) choose_plane(job, points, samples);
