@@ -48,19 +48,22 @@ class Cell:
         path = self.folder / "results.jsonl"
         return [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
 
+    @property
+    def accepted(self) -> int:
+        return sum(result["accepted"] for result in self.results)
+
     def run(self, faults: list[Fault], *, pace_ms: int = 30) -> list[dict[str, Any]]:
-        """Let the robot work through all welds; whenever three more good ones were accepted, the next fault comes."""
+        """Let the robot work through the welds; whenever three more good ones were accepted, the next fault comes, and at last the end."""
         robot = self.line.start_robot(self.folder / "welds.csv", self.folder / "results.jsonl", "--interval-ms", str(pace_ms))
         self.line.start_daemons()
-        until, wanted = time.monotonic() + 60, 3
-        while robot.running:
+        until, wanted = time.monotonic() + 90, 3
+        while robot.running and (faults or self.accepted < wanted):
             assert time.monotonic() < until, self.inspector.tail()
-            if faults and sum(result["accepted"] for result in self.results) >= wanted:
+            if faults and self.accepted >= wanted:
                 faults.pop(0)(self)
-                wanted = 3 + sum(result["accepted"] for result in self.results)
+                wanted = self.accepted + 3
             self.line.step()
             time.sleep(0.01)
-        assert robot.process.returncode == 0, robot.tail()
         self.line.stop()
         return self.results
 
@@ -117,16 +120,15 @@ def check(cell: Cell, results: list[dict[str, Any]]) -> set[str]:
     return {str(result["reason"]) for result in results} - {"OK", "DEFECT"}
 
 
-@pytest.mark.parametrize("cell", [(240, "")], indirect=True)
+@pytest.mark.parametrize("cell", [(800, "")], indirect=True)
 def test_a_gpu_that_fails_costs_rejects_inside_the_budget_and_comes_back(cell: Cell) -> None:
-    faults = [fault("tensorrt nan 0 1 0"), fault("driver sticky:700:after=4"), fault("driver hang:after=4")]
+    faults = [fault("tensorrt nan 0 5 0"), fault("driver sticky:700:after=4"), fault("driver hang:after=4")]
     results = cell.run(faults)
     reasons = check(cell, results)
     assert not faults
     assert cell.inspector.restarts == 2
     assert "SCORE_INVALID" in reasons
     assert reasons <= LOST | {"SCORE_INVALID"}
-    assert results[-2]["accepted"]
     assert cell.records(TOLD) == [(2,)]
     assert cell.records("SELECT DISTINCT backend FROM verdicts WHERE outcome = 'ACCEPT'") == [("tensorrt 10.3.0 Orin sm_87",)]
 
@@ -141,13 +143,13 @@ def pull_out(monkeypatch: pytest.MonkeyPatch) -> Fault:
     return vanish
 
 
-@pytest.mark.parametrize("cell", [(120, FALLBACK)], indirect=True)
+@pytest.mark.parametrize("cell", [(400, FALLBACK)], indirect=True)
 def test_the_cpu_takes_the_place_of_a_gpu_that_is_gone_and_every_record_says_so(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     results = cell.run([pull_out(monkeypatch)])
     assert check(cell, results) <= LOST
-    assert results[-2]["accepted"]
     assert cell.records(TOLD) == [(1,)]
     accepted = cell.records("SELECT backend FROM verdicts WHERE outcome = 'ACCEPT' ORDER BY id")
+    assert len(accepted) >= 6
     gone = next(number for number, (backend,) in enumerate(accepted) if not backend.startswith("tensorrt"))
     assert gone >= 3
     assert all(backend == "tensorrt 10.3.0 Orin sm_87" for (backend,) in accepted[:gone])

@@ -21,7 +21,7 @@ Start = Callable[..., Cell]
 
 
 @pytest.fixture
-def begin(start: Start, backend: Backend, tmp_path: Path) -> Callable[..., Cell]:
+def begin(backend: Backend, start: Start, tmp_path: Path) -> Callable[..., Cell]:
     """`begin(bundle, gpu={...}, **inspector settings)` gives a READY cell on the GPU, its engines built here."""
 
     def make(tiny: TinyBundle | None = None, gpu: dict[str, Any] | None = None, **settings: Any) -> Cell:
