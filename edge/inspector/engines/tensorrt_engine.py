@@ -50,6 +50,7 @@ class TensorRTEngine:
         """Bytes of its own outputs there."""
         self._backend, self._engine, self._input_address = backend, engine, input_address
         self._context: Any = None
+        self._needed: tuple[object, ...] = ()
         self._captured: Graph | None = None
 
     @property
@@ -59,7 +60,7 @@ class TensorRTEngine:
 
     def bind(self, device: Device, outputs: SharedMemory, start: int, *, graphs: bool, kernels: Kernels | None) -> None:
         """Make the context and set its addresses, those of the outputs from byte `start` of `outputs` on. Raises GpuError."""
-        context = new_context(self._backend, self._engine, self.what, graphs=graphs, kernels=kernels)
+        context, self._needed = new_context(self._backend, self._engine, self.what, graphs=graphs, kernels=kernels)
         self._context, self._handle, self.start = context, self.lane.handle, start
         self._driver, self._address = device.driver, outputs.address + start
         scratch = self.lane.scratch
@@ -112,11 +113,12 @@ class TensorRTEngine:
                 raise EngineError(f"{self.what} leaves values of {name} unwritten", seen=values[:8], remedy=BUILD_AGAIN)
 
     def close(self) -> None:
-        """Graph, context and engine go, in this order; nothing of it may be running. Raises GpuError."""
+        """Graph, context, what it needed, and engine go, in this order; nothing of it may be running. Raises GpuError."""
         captured, self._captured = self._captured, None
         if captured is not None:
             captured.close()
         self._context = None
+        self._needed = ()
         del self._engine
         self.output = np.full(self.output.size, np.nan, np.float32)
         self.embedding = None if self.embedding is None else np.full(self.embedding.size, np.nan, np.float32)

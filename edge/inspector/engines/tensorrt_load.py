@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from edge.engines.api import CudaEngineApi, ExecutionContextApi, RuntimeApi, RuntimeConfigApi
+from edge.engines.api import CudaEngineApi, ExecutionContextApi, RuntimeApi, RuntimeCacheApi, RuntimeConfigApi
 from edge.engines.backend import Backend
 from edge.errors import EngineError, GpuError
 from edge.inspector.cuda.errors import NO_GPU, OUT_OF_MEMORY, free_memory
 
-Kernels: TypeAlias = Callable[[RuntimeConfigApi], bool]
-"""Gives a runtime configuration the engine's cache of compiled kernels; False where there is none to give."""
+Kernels: TypeAlias = "Callable[[RuntimeConfigApi], RuntimeCacheApi | None]"
+"""Gives a runtime configuration the engine's cache of compiled kernels and returns it; None where there is none to give."""
 
 BUILD_AGAIN = "Build the engines on this box with `cordon engine build`"
 _WORDS = {
@@ -57,21 +57,29 @@ def _require_valid(backend: Backend, runtime: RuntimeApi, data: bytes, what: str
     raise EngineError(f"{what}: {backend.name} {backend.version} cannot run the engine here", seen=reasons, remedy=BUILD_AGAIN)
 
 
-def new_context(backend: Backend, engine: CudaEngineApi, what: str, *, graphs: bool, kernels: Kernels | None) -> ExecutionContextApi:
-    """An execution context whose scratch memory is the caller's. Raises GpuError.
+def new_context(
+    backend: Backend, engine: CudaEngineApi, what: str, *, graphs: bool, kernels: Kernels | None
+) -> tuple[ExecutionContextApi, tuple[object, ...]]:
+    """An execution context whose scratch memory is the caller's, and what must live as long as it does. Raises GpuError.
 
     Only TensorRT-RTX looks at `kernels`, and at `graphs`: it then captures a CUDA graph itself at the second execution.
     """
-    managed = backend.api.ExecutionContextAllocationStrategy.USER_MANAGED
+    how: object = backend.api.ExecutionContextAllocationStrategy.USER_MANAGED
+    needed: tuple[object, ...] = ()
     with backend.log.collecting():
-        how = managed if not backend.features.own_graphs else _config(backend, engine, what, graphs=graphs, kernels=kernels)
+        if backend.features.own_graphs:
+            # The bindings tie neither to the context, and the cache takes in whatever it compiles later.
+            needed = _config(backend, engine, what, graphs=graphs, kernels=kernels)
+            how = needed[0]
         context = engine.create_execution_context(how)
         if context is None:
             raise _no_memory(backend, f"{what}: no execution context")
-    return context
+    return context, needed
 
 
-def _config(backend: Backend, engine: CudaEngineApi, what: str, *, graphs: bool, kernels: Kernels | None) -> RuntimeConfigApi:
+def _config(
+    backend: Backend, engine: CudaEngineApi, what: str, *, graphs: bool, kernels: Kernels | None
+) -> tuple[RuntimeConfigApi, RuntimeCacheApi | None]:
     trt = backend.api
     config = engine.create_runtime_config()
     if config is None:
@@ -79,9 +87,10 @@ def _config(backend: Backend, engine: CudaEngineApi, what: str, *, graphs: bool,
     config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
     if graphs:
         config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-    if kernels is not None and not kernels(config):
+    cache = None if kernels is None else kernels(config)
+    if kernels is not None and cache is None:
         raise _no_memory(backend, f"{what}: no cache for compiled kernels")
-    return config
+    return config, cache
 
 
 def _no_memory(backend: Backend, what: str) -> GpuError:

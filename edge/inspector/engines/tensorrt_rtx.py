@@ -34,14 +34,14 @@ class KernelFiles:
             remedy = "Make it the service user's own, mode 700: what lies there is run"
             raise EngineError("the folder for compiled kernels is open to others", seen=seen, remedy=remedy)
 
-    def attach(self, config: RuntimeConfigApi, *, engine_sha256: str) -> bool:
-        """Give `config` a cache with what was kept for this engine; False when the runtime makes none."""
+    def attach(self, config: RuntimeConfigApi, *, engine_sha256: str) -> RuntimeCacheApi | None:
+        """Give `config` a cache with what was kept for this engine, and return it; None when the runtime makes none."""
         cache = config.create_runtime_cache()
         if cache is None or not config.set_runtime_cache(cache):
-            return False
+            return None
         path = self._path(engine_sha256)
         self._attached.append((cache, path, self._fill(cache, path)))
-        return True
+        return cache
 
     def keep(self) -> None:
         """Write every attached cache that holds more than it was filled with, and let go of them all."""

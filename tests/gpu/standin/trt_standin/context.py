@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from trt_standin.logger import Voice
 from trt_standin.memory import Block, take
 from trt_standin.plan import TensorSpec
 from trt_standin.reporting import count, violation
-from trt_standin.rtx import IRuntimeConfig, compile_for
+from trt_standin.rtx import IRuntimeCache, IRuntimeConfig, compile_for
 from trt_standin.values import Dims, invalid
 from trt_standin.work import RUN, Execution, Place, Turn
 
@@ -36,12 +37,14 @@ class IExecutionContext(Bound):
     __slots__ = (
         "_addresses",
         "_blocks",
+        "_cache",
+        "_config",
         "_consumed",
         "_engine",
         "_executions",
         "_lock",
         "_name",
-        "_runtime_config",
+        "_own_graphs",
         "_scratch",
         "_strategy",
         "_turn",
@@ -52,7 +55,9 @@ class IExecutionContext(Bound):
     _engine: ICudaEngine
     _lock: Any
     _name: str
-    _runtime_config: IRuntimeConfig | None
+    _own_graphs: bool
+    _config: weakref.ref[IRuntimeConfig] | None
+    _cache: weakref.ref[IRuntimeCache] | None
     _scratch: tuple[int, int] | None
     _strategy: Any
     _turn: Turn
@@ -100,7 +105,7 @@ class IExecutionContext(Bound):
 
     @only("10.16", "11.4", "rtx")
     def get_runtime_config(self) -> IRuntimeConfig | None:
-        return self._runtime_config
+        return self._config and self._config()
 
     def get_tensor_shape(self, name: str) -> Dims:
         spec = self._spec(name, "getTensorShape")
@@ -210,7 +215,9 @@ class IExecutionContext(Bound):
             return f"Error Code 3: API Usage Error (Parameter check failed. Address is not set for tensor {missing[0]}.)"
         if self._scratch is None and self._engine.device_memory_size_v2:
             return "Error Code 3: API Usage Error (Parameter check failed. Device memory of a user-managed context is not set.)"
-        if capturing and self._runtime_config is not None and self._runtime_config._captures():
+        if self._cache is not None and self._cache() is None:
+            violation(f"{self._turn.what} was used after its cache of compiled kernels was freed")
+        if capturing and self._own_graphs:
             violation(f"{self._turn.what} makes CUDA graphs of its own and was captured beside them")
         return None
 
@@ -294,7 +301,9 @@ def new_context(engine: ICudaEngine, strategy: Any, config: IRuntimeConfig | Non
         "IExecutionContext",
         _engine=engine,
         _strategy=strategy,
-        _runtime_config=config,
+        _own_graphs=config is not None and config._captures(),
+        _config=config and weakref.ref(config),
+        _cache=config and config._cache and weakref.ref(config._cache),
         _blocks=blocks,
         _scratch=scratch,
         _voice=voice,
