@@ -16,6 +16,8 @@ _DRIVER = "libcuda.so.1"
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 _TEGRA = Path("/etc/nv_tegra_release")
 _VERSION = Path("/proc/driver/nvidia/version")
+_NVPMODEL = ("nvpmodel", "/usr/sbin/nvpmodel")
+"""An account without /usr/sbin on its PATH must find the same mode as root."""
 
 
 class Gpu(msgspec.Struct, frozen=True):
@@ -57,15 +59,16 @@ def box_facts(backend: Backend) -> BoxFacts:
     """What engines built here and now depend on; the GPU at hand is left out where the backend builds for named targets."""
     if backend.targets:
         return BoxFacts(backend=backend.name, version=backend.version)
-    device = gpu()
+    device, l4t = gpu(), _first_line(_TEGRA)
     return BoxFacts(
         backend=backend.name,
         version=backend.version,
         gpu=device.name if device else None,
         compute_capability=device.compute_capability if device else None,
         cuda=device.cuda if device else None,
-        driver=_driver_version(),
-        l4t=_first_line(_TEGRA),
+        # Orin's GPU driver is part of its release; the version told there is the display's, and only while its module is loaded.
+        driver=_driver_version() if l4t is None else None,
+        l4t=l4t,
         power_mode=_power_mode(),
     )
 
@@ -93,9 +96,11 @@ def _first_line(path: Path) -> str | None:
 
 def _power_mode() -> str | None:
     """What `nvpmodel -q` calls the mode, None where there is no nvpmodel."""
-    try:
-        done = subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.search(r"NV Power Mode:\s*(\S+)", done.stdout)
-    return found[1] if found else None
+    for tool in _NVPMODEL:
+        try:
+            done = subprocess.run([tool, "-q"], capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        found = re.search(r"NV Power Mode:\s*(\S+)", done.stdout)
+        return found[1] if found else None
+    return None

@@ -60,6 +60,7 @@ class BoxFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cuda: str | None = None
     """The newest CUDA version that the driver speaks, such as 12.6."""
     driver: str | None = None
+    """None on a Jetson, whose driver is part of `l4t`."""
     l4t: str | None = None
     """Jetson's release, the first line of /etc/nv_tegra_release."""
     power_mode: str | None = None
