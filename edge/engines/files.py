@@ -11,7 +11,7 @@ from pathlib import Path
 from edge.errors import EngineError, EngineTrustError
 
 FOLDER_MODE, FILE_MODE = 0o755, 0o644
-"""Whatever the umask: Ubuntu's lets the group write."""
+"""Whatever the umask: Ubuntu's lets the group write, and a hardened root's keeps the inspector's account from reading."""
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -19,7 +19,9 @@ def make_folder(folder: Path) -> None:
     """Make `folder`, writable by its owner alone, where there is none. Raises EngineError."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            folder.chmod(FOLDER_MODE)
     except OSError as exc:
         raise EngineError(f"cannot use the folder {folder}", seen=exc.strerror, remedy="Choose a folder that may be written") from exc
 
@@ -30,6 +32,7 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         temporary.unlink(missing_ok=True)
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
+            os.fchmod(file.fileno(), FILE_MODE)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

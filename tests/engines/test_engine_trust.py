@@ -268,13 +268,18 @@ def test_only_root_and_the_reader_may_own_an_engine(store: EngineStore, line: Bu
     refused(store, line, "belongs to another account")
 
 
-def test_engines_and_folders_are_made_for_their_owner_alone_whatever_the_umask(store: EngineStore, line: Bundle) -> None:
-    before = os.umask(0o000)
+@pytest.mark.parametrize("mask", [0o000, 0o077])
+def test_engines_are_written_by_their_owner_and_read_by_the_inspector_whatever_the_umask(
+    store: EngineStore, line: Bundle, mask: int
+) -> None:
+    before = os.umask(mask)
     try:
         kit.put(store, kit.record(line))
     finally:
         os.umask(before)
     assert kit.opened_as(store, line).data == DATA
+    modes = [path.stat().st_mode & 0o777 for path in (store.folder, *store.folder.iterdir())]
+    assert modes == [0o755, 0o644, 0o644]
 
 
 def test_the_bytes_are_read_once(store: EngineStore, line: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
