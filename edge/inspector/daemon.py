@@ -263,8 +263,10 @@ def run_inspector(config_path: Path) -> int:
         _serve(load_config(config_path))
     except BaseException as exc:
         if isinstance(exc, GpuError) or gave_up():
-            _explain(exc)
-            leave(1)
+            try:
+                _explain(exc)
+            finally:
+                leave(1)
         raise
     if gave_up():
         leave(0)

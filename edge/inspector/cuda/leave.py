@@ -26,7 +26,9 @@ def gave_up() -> bool:
 
 def leave(status: int) -> NoReturn:
     """End at once: destructors of what lies on a GPU that hangs would wait for ever, and nothing would start again."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    try:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:  # a log that nobody reads any more must not keep the process
+        os._exit(status)
