@@ -99,7 +99,7 @@ def _installed(module: str) -> bool:
 def _load(name: BackendName, module: str) -> Backend:
     try:
         trt = importlib.import_module(module)
-    except (ImportError, OSError) as exc:
+    except (ImportError, OSError, RuntimeError, AttributeError) as exc:  # the latter two: built for another numpy
         raise EngineError(f"{module} is installed but cannot be loaded", seen=exc, remedy=INSTALL) from exc
     if not all(hasattr(getattr(trt, holder, None), member) for holder, member in _NEEDED):
         remedy = "Use TensorRT 10.3 or newer (JetPack 6.1 or newer), or TensorRT-RTX"

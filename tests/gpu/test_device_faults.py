@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from itertools import chain, repeat
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -69,6 +71,18 @@ def test_a_gpu_that_hangs_costs_the_deadline_and_no_more(driver: Driver) -> None
     device.close()
     assert driver.counters().frees == frees
     assert gave_up()
+
+
+def test_a_process_that_stood_still_looks_again_before_it_blames_the_gpu(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    device = Device(timeout_ms=100.0)
+    with device.current():
+        event = begun(device)
+        clock = chain([0.0], repeat(10.0))
+        monkeypatch.setattr("edge.inspector.cuda.device.time", SimpleNamespace(monotonic=lambda: next(clock), sleep=time.sleep))
+        device.wait(event, "a memset")
+    monkeypatch.undo()
+    device.close()
+    assert device.lost is None
 
 
 def test_a_gpu_found_hanging_when_it_is_closed_is_given_up(driver: Driver) -> None:

@@ -195,7 +195,7 @@ class Device:
 def _driver() -> Any:
     try:
         return importlib.import_module("pycuda.driver")
-    except (ImportError, OSError) as exc:
+    except (ImportError, OSError, RuntimeError, AttributeError) as exc:  # the latter two: built for another numpy
         raise GpuError("PyCUDA cannot be loaded", seen=exc, remedy=_INSTALL) from exc
 
 
@@ -208,7 +208,8 @@ def _poll(event: Any, what: str, limit_ms: float) -> None:
     began = time.monotonic()
     while not event.query():
         waited = time.monotonic() - began
-        if waited * 1000.0 > limit_ms:
+        # Looked at once more: this process itself may have stood still since.
+        if waited * 1000.0 > limit_ms and not event.query():
             raise GpuError(f"{what} does not finish on the GPU", seen=f"nothing after {limit_ms:.0f} ms", remedy=RESTART)
         # Sleeping 0 lets other threads run.
         time.sleep(0.0 if waited < SPIN_S else NAP_S)

@@ -42,7 +42,7 @@ class Graphs:
         for name in _MODULES:
             try:
                 return importlib.import_module(name)
-            except (ImportError, RuntimeError) as exc:
+            except (ImportError, OSError, RuntimeError) as exc:
                 self.reason = f"cuda-bindings cannot be loaded: {exc}"
         return None
 
@@ -56,7 +56,8 @@ class Graphs:
             return None
         try:
             graph, self.reason = self._record(self._driver.CUstream(stream.handle), work)
-        except (GpuError, RuntimeError) as exc:  # RuntimeError: a driver too old to have the function
+        except (GpuError, RuntimeError, ValueError, KeyError) as exc:
+            # RuntimeError: a driver too old to have the function; the latter two: one too new, with an error that has no name yet.
             graph, self.reason = None, _words(exc)
         return graph
 
