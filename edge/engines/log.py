@@ -28,7 +28,8 @@ class BuildLog:
     """
 
     def __init__(self, trt: Any) -> None:
-        self._lock = threading.Lock()
+        # Re-entrant: the collector may strike anywhere, and what it frees may have something to say.
+        self._lock = threading.RLock()
         self._building = threading.Lock()
         self._messages: deque[Message] = deque(maxlen=TAIL)
         self.logger = _logger(trt, self._add)
@@ -44,7 +45,8 @@ class BuildLog:
     def of(self, severity: str) -> tuple[str, ...]:
         """The texts of one severity, oldest first, each once."""
         with self._lock:
-            return tuple(dict.fromkeys(m.text for m in self._messages if m.severity == severity))
+            said = tuple(self._messages)
+        return tuple(dict.fromkeys(m.text for m in said if m.severity == severity))
 
     def tail(self, count: int = 5) -> str:
         """The last errors, or the last warnings where there are none, joined for a message."""

@@ -177,6 +177,17 @@ def test_an_engine_that_cannot_be_loaded_says_why(device: Device, backend: Backe
     assert not isinstance(caught.value, GpuError)
 
 
+def test_what_tensorrt_warns_of_is_not_lost(device: Device, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    if backend.features.own_graphs:
+        pytest.skip("TensorRT-RTX's engines are not of one GPU")
+    line = Line.on(device, backend)
+    built = build(backend, "a")
+    _, capability = trt_standin.driver.device()
+    monkeypatch.setattr("trt_standin.driver.device", lambda: ("its bigger brother", capability))
+    line.add(built)
+    assert any("network a (a.onnx): Using an engine plan file across different models" in note for note in line.runtime.notes)
+
+
 def test_no_memory_for_a_context_says_how_much_there_is(line: Line) -> None:
     trt_standin.fail("context")
     with pytest.raises(GpuError, match=r"no execution context \(seen: .*OutOfMemory.* MiB free\).*fewer typologies"):

@@ -16,9 +16,8 @@ import numpy as np
 from edge.bundle import Member
 from edge.engines.api import RuntimeApi
 from edge.engines.backend import Backend
-from edge.errors import GpuError
 from edge.inspector.cuda.device import Device
-from edge.inspector.cuda.errors import RESTART, translated
+from edge.inspector.cuda.errors import translated
 from edge.inspector.cuda.graphs import Graphs
 from edge.inspector.cuda.memory import ALIGNMENT, SharedMemory
 from edge.inspector.engines.lanes import Lane, Lanes
@@ -57,7 +56,7 @@ class TensorRTRuntime:
         self.name = f"{backend.name} {backend.version} {device.name} sm_{major}{minor}"
         """What records call it, such as `tensorrt 10.3.0 Orin sm_87`."""
         self.notes: list[str] = []
-        """What is not as fast as it could be, and why; for the log."""
+        """What is not as it could be, and why: no graph, no cache, what TensorRT warned of; for the log."""
         self._graphs = Graphs() if graphs and not backend.features.own_graphs else None
         keeps = cache is not None and backend.features.runtime_cache
         self._kernels = KernelFiles(cache, version=f"{backend.version} {device.name} CUDA {version}") if keeps and cache else None
@@ -80,6 +79,7 @@ class TensorRTRuntime:
         what = f"network {member.name} ({member.file})"
         with self._device.current(), _letting_go(), translated(f"{what} cannot be loaded"):
             made = self._load(self._runtime, member, data, what, shape=shape, input_address=input_address, group=group)
+        self.notes += [f"{what}: {warning}" for warning in self._backend.log.of("warning")]
         self._engines.append(made)
         return made
 
@@ -123,13 +123,19 @@ class TensorRTRuntime:
         kernels = None if self._kernels is None else functools.partial(self._kernels.attach, engine_sha256=engine.sha256)
         engine.bind(self._device, outputs, start, graphs=self._wants_graphs, kernels=kernels)
         for _ in range(WARM_UP):
-            if not engine.execute():
-                raise GpuError(f"{engine.what} could not be started", seen=self._backend.log.tail(), remedy=RESTART)
-            engine.lane.done.record(engine.lane.stream)
-            self._device.wait(engine.lane.done, f"the first run of {engine.what}", timeout_ms=FIRST_RUN_MS)
+            self._first(engine)
         reason = engine.capture(self._graphs) if self._wants_graphs else None
         if reason is not None:
             self.notes.append(f"{engine.what} runs without a CUDA graph: {reason}")
+            # CUDA's runtime keeps the refusal as its last error, and TensorRT may take it for its next execution's own.
+            engine.execute()
+            self._first(engine)
+
+    def _first(self, engine: TensorRTEngine) -> None:
+        """One execution, waited for as long as compiling may take."""
+        engine.queue()
+        engine.lane.done.record(engine.lane.stream)
+        self._device.wait(engine.lane.done, f"the first run of {engine.what}", timeout_ms=FIRST_RUN_MS)
 
     def _prove(self, after: Any) -> None:
         """All of them the way frames take."""

@@ -93,7 +93,12 @@ class TensorRTEngine:
         """Queue the same, as a graph where there is one. Raises GpuError."""
         if self._captured is not None:
             self._captured.launch()
-        elif not self.execute():
+        else:
+            self.queue()
+
+    def queue(self) -> None:
+        """`execute`. Raises GpuError where TensorRT could not."""
+        if not self.execute():
             raise GpuError(f"{self.what} could not be started", seen=self._backend.log.tail(), remedy=RESTART)
 
     def capture(self, graphs: Graphs | None) -> str | None:

@@ -46,6 +46,7 @@ class IExecutionContext(Bound):
         "_name",
         "_own_graphs",
         "_scratch",
+        "_stale",
         "_strategy",
         "_turn",
         "_voice",
@@ -59,6 +60,8 @@ class IExecutionContext(Bound):
     _config: weakref.ref[IRuntimeConfig] | None
     _cache: weakref.ref[IRuntimeCache] | None
     _scratch: tuple[int, int] | None
+    _stale: bool
+    """A refused capture left its error behind, which the next execution takes for its own."""
     _strategy: Any
     _turn: Turn
     _warm: bool
@@ -201,7 +204,13 @@ class IExecutionContext(Bound):
     def _refusal(self, stream: int) -> str | None:
         """Why nothing may be enqueued on `stream` now."""
         capturing = stream != 0 and driver.capturing(stream)
-        if strikes("execute") is not None or (capturing and strikes("capture") is not None):
+        if self._stale and not capturing:
+            self._stale = False
+            return f"Error Code 1: Cuda Runtime ({driver.text(901)})"
+        if capturing and strikes("capture") is not None:
+            self._stale = True
+            return "Error Code 1: Cuda Runtime (asked for by the test)"
+        if strikes("execute") is not None:
             return "Error Code 1: Cuda Runtime (asked for by the test)"
         if not driver.current():
             return f"Error Code 1: Cuda Runtime ({driver.text(201)})"
@@ -306,6 +315,7 @@ def new_context(engine: ICudaEngine, strategy: Any, config: IRuntimeConfig | Non
         _cache=config and config._cache and weakref.ref(config._cache),
         _blocks=blocks,
         _scratch=scratch,
+        _stale=False,
         _voice=voice,
         _turn=turn,
         _addresses={},
