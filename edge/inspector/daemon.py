@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -29,6 +30,7 @@ from edge.inspector.machines import load
 from edge.inspector.rehearsal import EVERY_MS, Rehearsal
 from edge.inspector.reporting import Status, reason_of, refusal, report_of
 from edge.inspector.scan import Scan
+from edge.inspector.watch import STILL_S, Watch
 
 HEARTBEAT_NS = 100 * NS_PER_MS
 FAULT_WAIT_S = 1.0
@@ -62,10 +64,11 @@ class InspectorDaemon:
         self._loaded = self._load()
         self._status.loaded = self._loaded
 
-    def run(self) -> None:
-        """Step until `stop`."""
+    def run(self, alive: Callable[[], None] = lambda: None) -> None:
+        """Step until `stop`; `alive` hears of every step."""
         while not self._stopping:
             self.step()
+            alive()
 
     def step(self) -> None:
         """Wait at most until the next heartbeat is due and handle what came. Raises EngineError after repeated engine failures."""
@@ -288,7 +291,9 @@ def _serve(config: Config) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    watch = Watch(STILL_S + (config.inspector.gpu.timeout_ms / 1000.0 if config.inspector.gpu else 0.0))
     try:
-        daemon.run()
+        daemon.run(watch.feed)
     finally:
         daemon.close()
+        watch.end()
