@@ -61,6 +61,7 @@ def driver() -> Iterator[Any]:
         yield None
         return
     DRIVER.reset()
+    gc.freeze()  # the collection at the end then looks at this test's objects only, not at all that was ever imported
     yield DRIVER
     gc.collect()
     counters, violations = DRIVER.counters(), DRIVER.violations()
