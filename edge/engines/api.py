@@ -80,6 +80,7 @@ class BuilderConfigApi(Protocol):
     num_compute_capabilities: int
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None: ...
+    def set_flag(self, flag: Any) -> None: ...
     def set_compute_capability(self, compute_capability: Any, index: int) -> bool: ...
     def create_timing_cache(self, serialized_timing_cache: bytes) -> TimingCacheApi | None: ...
     def set_timing_cache(self, cache: TimingCacheApi, ignore_mismatch: bool) -> bool: ...
@@ -149,6 +150,10 @@ class MemoryPoolTypeApi(Protocol):
     WORKSPACE: Any
 
 
+class BuilderFlagApi(Protocol):
+    REQUIRE_USER_ALLOCATION: Any
+
+
 class NetworkFlagApi(Protocol):
     STRONGLY_TYPED: Any
 
@@ -195,6 +200,7 @@ class TensorRT(Protocol):
     IProgressMonitor: type[ProgressMonitorApi]
     DataType: DataTypeApi
     MemoryPoolType: MemoryPoolTypeApi
+    BuilderFlag: BuilderFlagApi
     NetworkDefinitionCreationFlag: NetworkFlagApi
     ComputeCapability: Any
     IExecutionContext: type[ExecutionContextApi]
@@ -211,6 +217,7 @@ class TensorRT(Protocol):
 
 RTX_ONLY = frozenset(
     {
+        "BuilderFlag.REQUIRE_USER_ALLOCATION",
         "ComputeCapability",
         "IBuilderConfig.num_compute_capabilities",
         "IBuilderConfig.set_compute_capability",

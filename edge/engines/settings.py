@@ -35,6 +35,8 @@ def new_config(backend: Backend, builder: BuilderApi, options: BuildOptions) -> 
     config.max_aux_streams = 0  # least memory, and one stream to reason about at run time
     if backend.keeps_timings:
         config.avg_timing_iterations = _TIMINGS
+    if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):  # nothing is allocated while an engine runs, and it can be captured
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if options.targets:
         _set_targets(backend, config, options.targets)
     return config

@@ -3,6 +3,7 @@ import os
 import signal
 import threading
 import time
+from typing import Any
 
 import engine_kit as kit
 import onnx
@@ -15,6 +16,7 @@ from edge.engines.backend import Backend, load_backend
 from edge.engines.batch import with_batch
 from edge.engines.parse import Interface
 from edge.engines.prove import prove
+from edge.engines.settings import new_builder, new_config
 from edge.errors import EngineError
 
 
@@ -137,3 +139,10 @@ def test_an_engine_that_cannot_be_loaded_does_not_count(rtx: Backend) -> None:
     wanted = Interface.of(kit.member(), kit.SHAPE, 1)
     with rtx.log.collecting(), pytest.raises(EngineError, match=r"cannot be loaded .*seen: .+"):
         prove(rtx, b"vtrt" + bytes(500), wanted, "network a")
+
+
+def test_an_engine_of_tensorrt_rtx_takes_no_memory_while_it_runs(rtx: Backend) -> None:
+    trt = rtx.api
+    with rtx.log.collecting():
+        config: Any = new_config(rtx, new_builder(rtx), BuildOptions())
+    assert config.get_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
