@@ -1,13 +1,14 @@
 """The software driver's switches, counters and findings, for tests in the same process."""
 
 import ctypes
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Literal
 
 ROOT = Path(__file__).resolve().parents[3]
 DRIVER = ROOT / "build" / "softcuda" / "libcuda.so.1"
-KERNELS = ROOT / "build" / "softcuda" / "heightmap_cpu.so"
+KERNELS = Path(os.environ.get("SOFTCUDA_KERNELS") or ROOT / "build" / "softcuda" / "heightmap_cpu.so")
 DeviceName = Literal["orin", "rtx4090", "h100", "rtx5090", "none"]
 SoftFunction = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 

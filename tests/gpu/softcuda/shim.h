@@ -1,4 +1,5 @@
-// Enough of CUDA C++ for g++ to compile heightmap.cu: one block runs at a time, its threads as fibers that switch at __syncthreads only.
+// Enough of CUDA C++ for g++ to compile heightmap.cu. Threads are fibers that switch at __syncthreads only, one block after the other
+// (kernels.cpp), or with SOFT_THREADS those of the CPU (threads.cpp).
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -18,12 +19,15 @@ struct Index { unsigned x, y, z; };
 void barrier(int line);  // ends the process when the threads of a block meet at different lines, or one has ended already
 }  // namespace soft
 
-extern soft::Index threadIdx, blockIdx, blockDim, gridDim;
+#ifdef SOFT_THREADS
+#define SOFT_OF_A_THREAD thread_local
+#else
+#define SOFT_OF_A_THREAD
+#endif
+extern SOFT_OF_A_THREAD soft::Index threadIdx, blockIdx;
+extern soft::Index blockDim, gridDim;
 using std::max;
 using std::min;
-
-inline void __threadfence() {}
-inline void __threadfence_system() {}
 
 template <class To, class From> inline To soft_bits(From from) {
   static_assert(sizeof(To) == sizeof(From), "the same bits");
@@ -37,7 +41,24 @@ inline unsigned __float_as_uint(float value) { return soft_bits<unsigned>(value)
 
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
+#ifdef SOFT_THREADS
+// Fences are ordered among all threads and order what lies around them; atomics order nothing else, as in CUDA.
+extern "C" int soft_fences;
+inline void __threadfence() {
+#ifndef SOFT_WITHOUT_FENCES
+  __atomic_fetch_add(&soft_fences, 1, __ATOMIC_ACQ_REL);
+#endif
+}
+template <class T> inline T atomicAdd(T *place, T value) { return __atomic_fetch_add(place, value, __ATOMIC_RELAXED); }
+template <class T> inline T atomicMax(T *place, T value) {
+  T before = __atomic_load_n(place, __ATOMIC_RELAXED);
+  while (before < value && !__atomic_compare_exchange_n(place, &before, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+  return before;
+}
+#else
 // No thread runs beside another, so nothing can come between.
+inline void __threadfence() {}
 template <class T> inline T atomicAdd(T *place, T value) {
   const T before = *place;
   *place = before + value;
@@ -48,3 +69,5 @@ template <class T> inline T atomicMax(T *place, T value) {
   *place = max(before, value);
   return before;
 }
+#endif
+inline void __threadfence_system() { __threadfence(); }

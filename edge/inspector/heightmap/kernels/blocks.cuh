@@ -104,16 +104,17 @@ __device__ inline void report_bad(const Job &job, u32 bad) {
 
 // -- blocks
 
-// True in every thread of the block that finishes last; the others' atomics are then visible through volatile reads.
+// True in every thread of the block that finishes last, which then sees all that the others wrote. Thread 0 fences on both sides of
+// the count: what its block wrote is out before, and the barrier behind it hands what it has seen to its block.
 __device__ inline bool last_block(State *state, u32 *shared) {
   __syncthreads();
   if (threadIdx.x == 0) {
     __threadfence();
     *shared = atomicAdd(&state->done, 1u) == gridDim.x - 1;
+    __threadfence();
   }
   __syncthreads();
   if (!*shared) return false;
-  __threadfence();
   if (threadIdx.x == 0) state->done = 0;
   return true;
 }

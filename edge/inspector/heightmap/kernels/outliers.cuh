@@ -15,11 +15,19 @@ template <int REACH> __device__ inline void count_neighbours(const float *tile, 
     for (int y = 0; y < STRIP + 2 * REACH; ++y) near[y] = tile[y * wide + dx];
 #pragma unroll
     for (int k = 0; k < STRIP; ++k) {
+      const float low = z[k] - limit, high = z[k] + limit;
 #pragma unroll
       for (int dy = 0; dy <= 2 * REACH; ++dy) {
-        const float other = near[k + dy];
-        counts[k] += (other < z[k] - limit ? 1u : 0u) + (other > z[k] + limit ? 0x100u : 0u) + (other == other ? 0x10000u : 0u);
+        if (near[k + dy] < low) counts[k] += 1u;
+        if (near[k + dy] > high) counts[k] += 0x100u;
       }
+    }
+    u32 valid = 0;  // of the 2 * REACH + 1 pixels around the first, then moved down pixel by pixel
+#pragma unroll
+    for (int y = 0; y < STRIP + 2 * REACH; ++y) {
+      valid += near[y] == near[y] ? 0x10000u : 0u;
+      if (y > 2 * REACH) valid -= near[y - 2 * REACH - 1] == near[y - 2 * REACH - 1] ? 0x10000u : 0u;
+      if (y >= 2 * REACH) counts[y - 2 * REACH] += valid;
     }
   }
 }

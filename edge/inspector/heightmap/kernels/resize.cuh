@@ -40,26 +40,20 @@ __device__ inline u32 own_rows(const Line &line, int row, int high) {
   return bits;
 }
 
-// By the last block of a frame's last kernel: all that the host is to know.
+// By the last block of a frame's last kernel: all that the host is to know. Everything is read before anything is written, because a
+// store that needs a value waits for it, and no further load would be under way meanwhile.
 __device__ inline void finish_frame(const Job &job) {
   if (threadIdx.x) return;
-  const volatile State *state = job.state;
-  volatile Result *result = job.result;
-  for (int k = 0; k < 3; ++k) result->plane[k] = state->plane[k];
-  result->lowest = state->lowest;
-  result->low = job.percentile ? state->low : job.low;
-  result->factor = job.percentile ? state->factor : job.factor;
-  result->bad = state->bad;
-  result->samples = state->samples;
-  result->planeless = state->planeless;
-  result->window = state->window;
-  result->darkest = 255 - state->source[0];
-  result->brightest = state->source[1];
-  result->valid = state->source[2];
-  result->seen_darkest = 255 - state->seen[0];
-  result->seen_brightest = state->seen[1];
+  const State *state = job.state;
+  const Result found = {
+      {state->plane[0], state->plane[1], state->plane[2]}, state->lowest,
+      job.percentile ? state->low : job.low, job.percentile ? state->factor : job.factor,
+      state->bad, state->samples, state->planeless, state->window,
+      255 - state->source[0], state->source[1], state->source[2],
+      255 - state->seen[0], state->seen[1], 0};
+  *job.result = found;
   __threadfence_system();
-  result->ticket = job.ticket;
+  *(volatile u32 *)&job.result->ticket = job.ticket;
 }
 
 // One item is a piece of one output row: each thread sums one source column over the source rows, then one output over the columns.
