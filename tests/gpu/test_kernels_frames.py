@@ -13,6 +13,8 @@ from heightmap_kit import Bench, assert_equal, bench_on, bumpy, gray_scan, on_th
 
 from edge.errors import FrameError, GpuError
 from edge.inspector.cuda.device import Device
+from edge.inspector.cuda.memory import SharedMemory
+from edge.inspector.heightmap import cuda
 from edge.inspector.heightmap.cuda import MAX_WORKSPACES, TICKETS, CudaPreparer, FrameUpload, Kernels
 from edge.inspector.heightmap.cuda_layout import JOB, LINE, RESULT, STATE
 from edge.inspector.heightmap.spec import HeightmapSpec, OutlierFilter, PercentileWindow, PlaneRemoval, Rasterise
@@ -184,6 +186,24 @@ def test_a_frame_is_not_overwritten_before_its_kernels_have_read_it(driver: Any)
             assert (image == on_the_cpu(BOXED, scan_of(seed)).image).all()
             preparer.close()
         upload.close()
+    device.close()
+
+
+def test_a_large_frame_goes_up_in_parts(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 -- the device needs the driver
+    monkeypatch.setattr(cuda, "UPLOADED_AT_ONCE", 1000)
+    uploads = []
+    real = SharedMemory.upload
+
+    def upload(memory: SharedMemory, stream: Any, nbytes: int | None = None, *, offset: int = 0) -> None:
+        uploads.append((offset, nbytes))
+        real(memory, stream, nbytes, offset=offset)
+
+    monkeypatch.setattr(SharedMemory, "upload", upload)
+    device = Device(zero_copy="off")
+    with bench_on(device) as bench:
+        scan = scan_of(3, (40, 61))
+        assert_equal(bench, HeightmapSpec(window=PercentileWindow(), height=40, width=61), scan)
+        assert uploads == [(start, min(1000, scan.image.nbytes - start)) for start in range(0, scan.image.nbytes, 1000)]
     device.close()
 
 

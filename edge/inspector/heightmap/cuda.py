@@ -24,6 +24,8 @@ from edge.inspector.scan import Scan
 __all__ = ["CudaPreparer", "FrameUpload", "Kernels"]
 MAX_WORKSPACES = 4
 """So many shapes of frames keep their memory, the latest ones."""
+UPLOADED_AT_ONCE = 4 << 20
+"""Bytes of a frame: while they are on their way, the CPU fills the pinned memory with the next ones."""
 TICKETS = 2**32 - 1
 _STALE = f"{RESTART}. Report it: kernels did not run, or not all of them"
 
@@ -43,9 +45,11 @@ class FrameUpload:
         """
         data = np.ascontiguousarray(scan.image).reshape(-1).view(np.uint8)
         staging = self._staging_for(data.nbytes)
-        np.copyto(staging.host[: data.nbytes], data)
-        with translated("a frame cannot be sent to the GPU"):
-            staging.upload(self._stream, data.nbytes)
+        for start in range(0, data.nbytes, UPLOADED_AT_ONCE):
+            part = data[start : start + UPLOADED_AT_ONCE]
+            np.copyto(staging.host[start : start + part.nbytes], part)
+            with translated("a frame cannot be sent to the GPU"):
+                staging.upload(self._stream, part.nbytes, offset=start)
         return staging.address
 
     def _staging_for(self, nbytes: int) -> SharedMemory:
