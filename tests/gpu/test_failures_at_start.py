@@ -84,7 +84,7 @@ ROWS = {
     "driver too old": Row(settings={"driver_version": 11040}, said="under CUDA 11.4"),
     "GPU without kernels": Row(settings={"device": "rtx5090", "driver_version": 12000}, said="no GPU kernels are shipped"),
     "GPU memory full": Row(settings={"fault": "cuMemAlloc_v2:2:after=1"}, said="Stop other programs that hold GPU memory"),
-    "engines do not fit": Row(settings={"fault": "cuMemAlloc_v2:2:after=4"}, said="out of memory", **ENGINE),
+    "engines do not fit": Row(settings={"fault": "cuMemAlloc_v2:2:after=4"}, said="the engine does not fit"),
     "pinned memory full": Row(settings={"fault": "cuMemHostAlloc:2:after=1"}, said="Stop other programs that hold GPU memory"),
     "kernels refused": Row(settings={"fault": "cuModuleLoadDataEx:209"}, said="no kernel image is available"),
     "TensorRT missing": Row(settings={"PYTHONPATH": str(BUILD / "pycuda")}, said="Install cordon[gpu] for TensorRT", **ENGINE),

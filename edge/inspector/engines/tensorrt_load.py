@@ -35,13 +35,16 @@ def new_runtime(backend: Backend) -> RuntimeApi:
 
 
 def deserialise(backend: Backend, runtime: RuntimeApi, data: bytes, what: str) -> CudaEngineApi:
-    """The engine in `data`, whose signature was checked. Raises EngineError, and GpuError where there is no usable GPU."""
+    """The engine in `data`, whose signature was checked. Raises EngineError, and GpuError without a usable GPU or enough of its memory."""
     if backend.features.engine_validity:
         _require_valid(backend, runtime, data, what)
     with backend.log.collecting():
         engine = runtime.deserialize_cuda_engine(data)
         if engine is None:
-            raise EngineError(f"{what}: {backend.name} {backend.version} refuses the engine", seen=backend.log.tail(), remedy=BUILD_AGAIN)
+            said = backend.log.tail()
+            if "outofmemory" in said.lower().replace(" ", ""):
+                raise _no_memory(backend, f"{what}: the engine does not fit")
+            raise EngineError(f"{what}: {backend.name} {backend.version} refuses the engine", seen=said, remedy=BUILD_AGAIN)
     return engine
 
 
