@@ -30,7 +30,7 @@ from edge.inspector.machines import load
 from edge.inspector.rehearsal import EVERY_MS, Rehearsal
 from edge.inspector.reporting import Status, reason_of, refusal, report_of
 from edge.inspector.scan import Scan
-from edge.inspector.watch import STILL_S, Watch
+from edge.inspector.watch import LOADING_S, STILL_S, Watch
 
 HEARTBEAT_NS = 100 * NS_PER_MS
 FAULT_WAIT_S = 1.0
@@ -284,7 +284,12 @@ def _explain(exc: BaseException) -> None:
 
 
 def _serve(config: Config) -> None:
-    daemon = InspectorDaemon(config)
+    loading = Watch(LOADING_S)
+    loading.feed()
+    try:
+        daemon = InspectorDaemon(config)
+    finally:
+        loading.end()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         daemon.stop()

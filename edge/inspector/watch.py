@@ -8,6 +8,8 @@ import time
 
 STILL_S = 30.0
 """Far longer than any step that will still end."""
+LOADING_S = 600.0
+"""Far longer than loading takes, even where a GPU's driver compiles every network first."""
 RENEW_S = 1.0
 """The watch is renewed no more often: that takes 0.1 ms, and a frame may be waiting."""
 
