@@ -3,6 +3,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import engine_kit as kit
@@ -109,6 +110,15 @@ def test_a_progress_that_says_no_stops_the_build(rtx: Backend) -> None:
     assert heard.steps < 20
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises here; a shell's background job, which this may be, starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_stops_the_build_and_is_passed_on(rtx: Backend) -> None:
     heard = Heard(interrupt_at=5)
     with pytest.raises(KeyboardInterrupt):

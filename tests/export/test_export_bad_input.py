@@ -114,6 +114,14 @@ def test_an_existing_bundle_is_replaced_only_with_force(
     assert (tmp_path / "T3.cordon").read_bytes().startswith(b"CORDON")
 
 
+INTERRUPTIBLE = """
+import signal, sys
+from edge.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, which this may be, starts with it ignored
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_export_leaves_the_old_bundle_as_it_was(
@@ -123,7 +131,7 @@ def test_an_interrupted_export_leaves_the_old_bundle_as_it_was(
     out.write_text("old")
     new_key(tmp_path / "key")
     words = [str(workshop.order.typology[0].source), "--scans", str(scans), "--name", "T3", "--key", str(tmp_path / "key")]
-    command = [sys.executable, "-c", "import sys; from edge.cli import main; sys.exit(main(sys.argv[1:]))", "export", *words]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "export", *words]
     with subprocess.Popen([*command, "--out", str(out), "--force"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
