@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trt_standin import driver, graph
-from trt_standin.binding import Bound, integer, only, require
+from trt_standin.binding import integer, only, require
 from trt_standin.config import IBuilderConfig
 from trt_standin.logger import Voice, register
 from trt_standin.network import INetworkDefinition
@@ -13,6 +13,7 @@ from trt_standin.plan import Plan
 from trt_standin.profile import IOptimizationProfile
 from trt_standin.progress import CancelledBuildError, run_phases
 from trt_standin.values import IHostMemory, host_memory
+from trt_standin.voiced import Root
 
 _NULLPTR = "pybind11::init(): factory function returned nullptr"
 _PRECISIONS = ("FP16", "INT8", "BF16", "FP8", "INT4")
@@ -31,35 +32,15 @@ class RefusedError(Exception):
     """The build gives None; the text goes to the log."""
 
 
-class Builder(Bound):
+class Builder(Root):
     """Makes networks, settings and engines."""
 
-    __slots__ = ("_logger", "_threads", "_voice")
+    __slots__ = ()
 
     def __init__(self, logger: Any) -> None:
         register(logger, self._api, "createInferBuilder")
         require_driver(self._api)
         self._logger, self._threads, self._voice = logger, 1, Voice(self._api)
-
-    @property
-    def logger(self) -> Any:
-        return self._logger
-
-    @property
-    def error_recorder(self) -> Any:
-        return self._voice.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, recorder: Any) -> None:
-        self._voice.recorder = recorder
-
-    @property
-    def max_threads(self) -> int:
-        return self._threads
-
-    @max_threads.setter
-    def max_threads(self, count: int) -> None:
-        self._threads = integer(count, "")
 
     @property
     def num_DLA_cores(self) -> int:  # noqa: N802 -- NVIDIA's name

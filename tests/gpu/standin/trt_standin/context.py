@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trt_standin import driver
-from trt_standin.binding import Bound, integer, only, require
+from trt_standin.binding import integer, only, require
 from trt_standin.faults import strikes
 from trt_standin.logger import Voice
 from trt_standin.memory import Block, take
@@ -20,6 +20,7 @@ from trt_standin.plan import TensorSpec
 from trt_standin.reporting import count, violation
 from trt_standin.rtx import IRuntimeCache, IRuntimeConfig, compile_for
 from trt_standin.values import Dims, invalid
+from trt_standin.voiced import Voiced
 from trt_standin.work import RUN, Execution, Place, Turn
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _FIRST_MS = 2.0
 """The first enqueue takes longer, as lazy loading makes it."""
 
 
-class IExecutionContext(Bound):
+class IExecutionContext(Voiced):
     """One execution at a time, from one thread at a time; keeps its engine alive."""
 
     __slots__ = (
@@ -49,7 +50,6 @@ class IExecutionContext(Bound):
         "_stale",
         "_strategy",
         "_turn",
-        "_voice",
         "_warm",
     )
     _consumed: int
@@ -68,7 +68,6 @@ class IExecutionContext(Bound):
     _blocks: list[Block]
     _executions: dict[Any, Execution]
     _addresses: dict[str, int]
-    _voice: Voice
 
     def __del__(self) -> None:
         for execution in getattr(self, "_executions", {}).values():
@@ -89,14 +88,6 @@ class IExecutionContext(Bound):
     @name.setter
     def name(self, name: str) -> None:
         self._name = name
-
-    @property
-    def error_recorder(self) -> Any:
-        return self._voice.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, recorder: Any) -> None:
-        self._voice.recorder = recorder
 
     @property
     def active_optimization_profile(self) -> int:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from trt_standin.binding import Bound, integer, only, require
+from trt_standin.binding import integer, only, require
 from trt_standin.context import IExecutionContext, new_context
-from trt_standin.logger import Voice
 from trt_standin.memory import Block
 from trt_standin.numerics import Numbers
 from trt_standin.plan import Plan, TensorSpec
 from trt_standin.reporting import count
 from trt_standin.rtx import IRuntimeConfig, new_config
 from trt_standin.values import Dims, IHostMemory, host_memory, invalid
+from trt_standin.voiced import Voiced
 
 
-class ICudaEngine(Bound):
+class ICudaEngine(Voiced):
     """A loaded engine; immutable, shared by its contexts, keeps its runtime alive."""
 
-    __slots__ = ("_data", "_numbers", "_plan", "_runtime", "_voice", "_weights")
+    __slots__ = ("_data", "_numbers", "_plan", "_runtime", "_weights")
     _data: bytes
     _plan: Plan
     _runtime: Any
     _numbers: Numbers
     _weights: Block
-    _voice: Voice
 
     def __del__(self) -> None:
         if hasattr(self, "_weights"):
@@ -66,14 +65,6 @@ class ICudaEngine(Bound):
     @property
     def profiling_verbosity(self) -> Any:
         return self._api.enums["ProfilingVerbosity"].LAYER_NAMES_ONLY
-
-    @property
-    def error_recorder(self) -> Any:
-        return self._voice.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, recorder: Any) -> None:
-        self._voice.recorder = recorder
 
     @property
     def device_memory_size_v2(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trt_standin import driver, plan
-from trt_standin.binding import Bound, integer, only
+from trt_standin.binding import only
 from trt_standin.builder import require_driver
 from trt_standin.engine import ICudaEngine
 from trt_standin.faults import strikes
@@ -13,42 +13,22 @@ from trt_standin.logger import Voice, register
 from trt_standin.memory import take
 from trt_standin.numerics import Numbers
 from trt_standin.reporting import count
+from trt_standin.voiced import Root
 
 _WHERE = "IRuntime::deserializeCudaEngine"
 _MIB = 1 << 20
 
 
-class Runtime(Bound):
+class Runtime(Root):
     """Deserialises engines."""
 
-    __slots__ = ("_dla", "_host_code", "_logger", "_threads", "_voice")
-    _voice: Voice
+    __slots__ = ("_dla", "_host_code")
 
     def __init__(self, logger: Any) -> None:
         register(logger, self._api, "createInferRuntime")
         require_driver(self._api)
         self._logger, self._threads, self._host_code, self._dla = logger, 1, False, -1
         self._voice = Voice(self._api)
-
-    @property
-    def logger(self) -> Any:
-        return self._logger
-
-    @property
-    def error_recorder(self) -> Any:
-        return self._voice.recorder
-
-    @error_recorder.setter
-    def error_recorder(self, recorder: Any) -> None:
-        self._voice.recorder = recorder
-
-    @property
-    def max_threads(self) -> int:
-        return self._threads
-
-    @max_threads.setter
-    def max_threads(self, count: int) -> None:
-        self._threads = integer(count, "")
 
     @property
     def engine_host_code_allowed(self) -> bool:
