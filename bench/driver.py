@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from edge.contract import Outcome
 from edge.errors import SimulationError
-from edge.gate.codec import Ack, Decoder, Done, Heartbeat, Hello, Message, State, Trigger, Verdict, encode_frame
+from edge.gate.codec import Decoder, encode_frame
+from edge.gate.messages import Ack, Done, Heartbeat, Hello, Message, State, Trigger, Verdict
 from edge.inspector.frame import FrameHeader, FrameTrigger, encode_alive
 from edge.inspector.frame import encode_frame as encode_camera_frame
 

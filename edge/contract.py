@@ -9,7 +9,7 @@ import msgspec
 
 from edge.errors import ContractError
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 MAX_MESSAGE_BYTES = 64 * 1024
 """Upper bound of one packet; both sides refuse larger ones."""
 
@@ -61,9 +61,15 @@ class Reason(str, enum.Enum):
     NOT_READY = "NOT_READY"  # connected but not READY: engines, golden inputs or camera
     BUNDLE_FAULT = "BUNDLE_FAULT"  # unsigned, altered or unknown bundle
     BUNDLE_DIFFERS = "BUNDLE_DIFFERS"  # judged by another bundle than the one announced
+    # the part
+    RECIPE = "RECIPE"  # recipes are configured and none is active
+    WELD_UNKNOWN = "WELD_UNKNOWN"  # the active recipe has no such weld
+    WELDS_MISSING = "WELDS_MISSING"  # not every weld of the part was accepted in this session
+    PARTS_OPEN = "PARTS_OPEN"  # too many parts without a part verdict
     # the gate
     RECORD_FAULT = "RECORD_FAULT"  # storage failed; latched until checked
     RECORD_LATE = "RECORD_LATE"  # the record was not durable before the deadline
+    LATCHED = "LATCHED"  # something that a person must look at; nothing is accepted until it is acknowledged
     BUSY = "BUSY"  # a trigger while another is open
     SESSION_LOST = "SESSION_LOST"  # the link went down with this trigger open
     GATE_RESTARTED = "GATE_RESTARTED"  # found open at start, closed then
@@ -152,12 +158,22 @@ class Expect(msgspec.Struct, frozen=True, tag="expect"):
     typology: str | None
 
 
+class Settled(msgspec.Struct, frozen=True, tag="settled"):
+    """Gate to inspector: the case that judged this frame is closed; says what was sent (or, when nothing was, decided)."""
+
+    trigger: TriggerId
+    camera: str
+    counter: int
+    outcome: Outcome
+    reason: Reason
+
+
 ToGate: TypeAlias = InspectorState | Report | FrameEvent
-ToInspector: TypeAlias = Expect
+ToInspector: TypeAlias = Expect | Settled
 
 _encoder = msgspec.msgpack.Encoder()
 _to_gate: msgspec.msgpack.Decoder[ToGate] = msgspec.msgpack.Decoder(ToGate)
-_to_inspector: msgspec.msgpack.Decoder[ToInspector] = msgspec.msgpack.Decoder(Expect)
+_to_inspector: msgspec.msgpack.Decoder[ToInspector] = msgspec.msgpack.Decoder(ToInspector)
 
 
 def encode(message: ToGate | ToInspector) -> bytes:

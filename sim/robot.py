@@ -16,7 +16,8 @@ import zmq
 
 from edge.config import NAME, Profile
 from edge.errors import SimulationError
-from edge.gate.codec import Decoder, State
+from edge.gate.codec import Decoder
+from edge.gate.messages import State
 from sim.robot_line import DeviceLine, Line, PtyLine
 from sim.robot_protocol import NS_PER_MS, RobotProtocol, RobotResult
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from edge.config import Profile
 from edge.contract import Outcome
-from edge.gate.codec import Ack, Done, Heartbeat, Hello, Message, Nak, Refusal, State, Trigger, TriggerAck, Verdict, encode_frame
+from edge.gate.codec import encode_frame
+from edge.gate.messages import Ack, Done, Heartbeat, Hello, Message, Nak, Refusal, State, Trigger, TriggerAck, Verdict
 
 NS_PER_MS = 1_000_000
 MAX_SEQUENCE = 0xFFFF

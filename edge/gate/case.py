@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edge.contract import Expect, Outcome, Reason, Report, TriggerId
-from edge.gate.codec import Done, Verdict, encode_frame
+from edge.contract import Outcome, Reason, Report, Settled, ToInspector, TriggerId
+from edge.gate.messages import Done, Message, PartVerdict, Verdict
 from edge.gate.rows import Disposition, DispositionRow, Row, TriggerRow, VerdictRow
 from edge.gate.verdict import Asked, Decision
 
@@ -22,9 +22,9 @@ class Ticket(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Hand these bytes to the port; what is left at `not_after_ns` is dropped, never finished late."""
+    """Hand this message to the link; what is left of it at `not_after_ns` is dropped, never finished late."""
 
-    data: bytes
+    message: Message
     not_after_ns: int
     key: TriggerId | None = None
     """Set for verdicts: report back whether the last byte was handed over."""
@@ -40,7 +40,7 @@ class Record(msgspec.Struct, frozen=True):
 class Tell(msgspec.Struct, frozen=True):
     """Tell the inspector."""
 
-    message: Expect
+    message: ToInspector
 
 
 class Discard(msgspec.Struct, frozen=True):
@@ -75,7 +75,10 @@ class Case:
     decided: Decision | None = None
     sending: Decision | None = None
     """What goes on the wire: the decision, or the REJECT that replaced a withheld ACCEPT."""
-    data: bytes = b""
+    answer: Verdict | PartVerdict | None = None
+    """What goes on the wire, made once: every resend is this very message, and so the very same bytes."""
+    frame: tuple[str, int] | None = None
+    """Camera and counter of the frame that was judged."""
     sent_ns: int | None = None
     resend_ns: int = 0
     note: str = ""
@@ -115,7 +118,10 @@ class Case:
             opened_ns=self.opened_ns,
             decided_ns=now_ns,
         )
-        return row if report is None else _with_frame(row, report)
+        if report is None:
+            return row
+        self.frame = (report.camera, report.counter)
+        return _with_frame(row, report)
 
     def disposition_row(self, done: Disposition, detail: str, now_ns: int) -> DispositionRow:
         """The row that says what was really sent and what the robot did; written exactly once per case."""
@@ -132,11 +138,11 @@ class Case:
         )
 
     def prepare(self, decision: Decision) -> Send:
-        """The verdict as bytes, once: every resend repeats exactly these."""
+        """The one verdict of this case."""
         asked = self.asked
         self.sending = decision
         self.stage = Stage.SENDING
-        verdict = Verdict(
+        self.answer = Verdict(
             session=asked.session,
             sequence=asked.sequence,
             part=asked.part,
@@ -144,14 +150,22 @@ class Case:
             outcome=decision.outcome,
             reason=decision.reason,
         )
-        self.data = encode_frame(verdict, "G")
-        return self.again()
+        # An ACCEPT never leaves after the deadline; a REJECT may follow a little later.
+        grace_ns = 0 if decision.outcome is Outcome.ACCEPT else self.deadline_ns - self.opened_ns
+        return self.resend(self.deadline_ns + grace_ns)
 
-    def again(self) -> Send:
-        """The same bytes as before; an ACCEPT not after the deadline, a REJECT may follow a little later."""
-        assert self.sending is not None
-        grace_ns = 0 if self.sending.outcome is Outcome.ACCEPT else self.deadline_ns - self.opened_ns
-        return Send(self.data, self.deadline_ns + grace_ns, self.key)
+    def resend(self, not_after_ns: int) -> Send:
+        """The same answer as before."""
+        assert self.answer is not None
+        return Send(self.answer, not_after_ns, self.key)
+
+    def settled(self) -> Settled:
+        """What became of the judged frame, for whoever keeps its image."""
+        assert self.frame is not None
+        assert self.decided is not None
+        final = self.sending or self.decided
+        camera, counter = self.frame
+        return Settled(trigger=self.key, camera=camera, counter=counter, outcome=final.outcome, reason=final.reason)
 
     def withhold(self, reason: Reason, why: str) -> Decision:
         """The REJECT that replaces an ACCEPT whose record is not durable in time; the disposition will say so."""

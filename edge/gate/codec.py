@@ -6,134 +6,49 @@ import enum
 import re
 import zlib
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
 from edge.contract import Outcome, Reason
+from edge.gate.messages import (
+    CODES,
+    WORDS,
+    Ack,
+    ChangeOver,
+    Direction,
+    Done,
+    Heartbeat,
+    Hello,
+    Message,
+    Nak,
+    PartQuery,
+    PartVerdict,
+    Refusal,
+    State,
+    Trigger,
+    TriggerAck,
+    Verdict,
+)
 
-MAX_FRAME_BYTES = 120
+MAX_FRAME_BYTES = 124
 """From `$` to the terminating CR, both counted."""
-MAJOR, MINOR, LOWEST_MAJOR = 1, 0, 1
-KNOWN_FEATURES = 0
-"""Bits of `must` this side understands; none is defined yet."""
 SCHEMA = (
-    "cordon-serial 1;H nonce peer major minor lowest must profile deadline_ms;T session sequence part weld typology;K session sequence;"
+    "cordon-serial 1.1;H nonce peer major minor lowest must profile deadline_ms;T session sequence part weld typology;K session sequence;"
     "N session sequence reason;V session sequence part weld word code complement reason;A session sequence word disposition;"
-    "B session state counter bundle;ACCEPT=F85A REJECT=C5B0 VOID=1C87"
+    "B session state counter bundle;C session sequence recipe;P session sequence part;"
+    "W session sequence part missing first word code complement reason;ACCEPT=F85A REJECT=C5B0 VOID=1C87"
 )
 SEED = zlib.crc32(SCHEMA.encode("ascii"))
 """Start value of every frame's CRC-32: two releases that disagree on the fields cannot read each other."""
-CODES = {Outcome.ACCEPT: 0xF85A, Outcome.REJECT: 0xC5B0, Outcome.NO_VERDICT: 0x1C87}
-"""Any two differ in at least 10 of 16 bits and in all four hex digits; each travels with its complement."""
-WORDS = {Outcome.ACCEPT: "ACCEPT", Outcome.REJECT: "REJECT", Outcome.NO_VERDICT: "VOID"}
 
-Direction = Literal["R", "G"]
-"""R: sent by the robot. G: sent by the gate."""
-
-
-class Refusal(str, enum.Enum):
-    """Why the gate does not take a message (the `N` frame)."""
-
-    BUSY = "BUSY"  # another trigger is open; this one counts as rejected
-    SESSION = "SESSION"  # not the session that is open: say hello
-    SEQUENCE = "SEQUENCE"  # used before, or too old
-    VERSION = "VERSION"  # protocol version or a must-understand bit
-    PROFILE = "PROFILE"  # the gate is configured for the other profile
-    DEADLINE = "DEADLINE"  # the robot's deadline is shorter than the gate's, or has passed
-
-
-class State(str, enum.Enum):
-    """What a heartbeat says about its sender."""
-
-    READY = "READY"
-    BUSY = "BUSY"
-    WAIT = "WAIT"
-    FAULT = "FAULT"
-
-
-class Done(str, enum.Enum):
-    """What the robot did with the part."""
-
-    ACCEPTED = "ACCEPTED"
-    REJECTED = "REJECTED"
-
-
-class Hello(msgspec.Struct, frozen=True, kw_only=True):
-    """Opens a session: the robot sends its nonce, the gate answers with its own and the robot's as `peer`."""
-
-    nonce: str
-    peer: str = "00000000"
-    major: int = MAJOR
-    minor: int = MINOR
-    lowest: int = LOWEST_MAJOR
-    must: int = 0
-    profile: Literal["H", "P"] = "H"
-    deadline_ms: int = 0
-    """Robot: how long it waits for a verdict, from its own trigger (0: not said). Gate: its budget."""
-
-
-class Trigger(msgspec.Struct, frozen=True, kw_only=True):
-    """The robot asks for a verdict; `sequence` is 1..65535, rising within the session."""
-
-    session: str
-    sequence: int
-    part: str
-    weld: str
-    typology: str | None = None
-
-
-class TriggerAck(msgspec.Struct, frozen=True, kw_only=True):
-    """The trigger is open and durably recorded."""
-
-    session: str
-    sequence: int
-
-
-class Nak(msgspec.Struct, frozen=True, kw_only=True):
-    """The gate did not take a message; `sequence` is 0 when it was no trigger."""
-
-    session: str
-    sequence: int
-    reason: Refusal
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The one answer to a trigger."""
-
-    session: str
-    sequence: int
-    part: str
-    weld: str
-    outcome: Outcome
-    reason: Reason
-
-
-class Ack(msgspec.Struct, frozen=True, kw_only=True):
-    """The robot repeats the outcome it read and says what it did."""
-
-    session: str
-    sequence: int
-    outcome: Outcome
-    done: Done
-
-
-class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """Proof of life; `counter` changes every time, `bundle` is the first 8 hex digits of the bundle's hash or zeros."""
-
-    session: str
-    state: State
-    counter: int
-    bundle: str = "00000000"
-
-
-Message: TypeAlias = Hello | Trigger | TriggerAck | Nak | Verdict | Ack | Heartbeat
 _Kind: TypeAlias = tuple[str, Callable[[str], Any], Callable[[Any], str]]
 
 _OUTCOMES = {word: outcome for outcome, word in WORDS.items()}
 _HEX8: _Kind = (r"[0-9a-f]{8}", str, str)
 _SESSION: _Kind = (r"[0-9a-f]{16}", str, str)
 _NUMBER: _Kind = (r"0|[1-9][0-9]{0,4}", int, str)
+_COUNT: _Kind = (r"0|[1-9][0-9]{0,2}", int, str)
 _MUST: _Kind = (r"[0-9A-F]{4}", lambda text: int(text, 16), lambda value: f"{value:04X}")
 _NAME: _Kind = (r"[A-Za-z0-9][A-Za-z0-9._-]{0,23}", str, str)
 _OPTIONAL: _Kind = (rf"(?:{_NAME[0]})?", lambda text: text or None, lambda value: value or "")
@@ -168,10 +83,26 @@ _FIELDS: dict[str, tuple[type[Any], dict[str, _Kind]]] = {
     ),
     "A": (Ack, {"session": _SESSION, "sequence": _NUMBER, "outcome": _WORD, "done": _enumeration(Done)}),
     "B": (Heartbeat, {"session": _SESSION, "state": _enumeration(State), "counter": _NUMBER, "bundle": _HEX8}),
+    "C": (ChangeOver, {"session": _SESSION, "sequence": _NUMBER, "recipe": _NAME}),
+    "P": (PartQuery, {"session": _SESSION, "sequence": _NUMBER, "part": _NAME}),
+    "W": (
+        PartVerdict,
+        {
+            "session": _SESSION,
+            "sequence": _NUMBER,
+            "part": _NAME,
+            "missing": _COUNT,
+            "first": _OPTIONAL,
+            "outcome": _WORD,
+            "reason": _enumeration(Reason),
+        },
+    ),
 }
 _LETTERS = {kind: letter for letter, (kind, _) in _FIELDS.items()}
 _PATTERNS = {letter: [re.compile(field[0]) for field in fields.values()] for letter, (_, fields) in _FIELDS.items()}
-_BOTH_WAYS, _FROM_ROBOT, _FROM_GATE = "HB", "TA", "KNV"
+_BOTH_WAYS, _FROM_ROBOT, _FROM_GATE = "HBC", "TAP", "KNVW"
+_CODES_AT = {"V": 5, "W": 6}
+"""Position of the code words among the fields of a verdict."""
 _FRAME = re.compile(rb"\$([RG])([A-Z]),([ -#%-)+-~]*)\*([0-9A-F]{8})")
 
 
@@ -185,8 +116,9 @@ def encode_frame(message: Message, direction: Direction) -> bytes:
     for name, text, pattern in zip(fields, texts, _PATTERNS[letter], strict=True):
         if pattern.fullmatch(text) is None or (fields[name] is _NUMBER and int(text) > 0xFFFF):
             raise ValueError(f"{type(message).__name__}.{name} does not fit the serial line: {text!r}")
-    if letter == "V":
-        texts[5:5] = _code_words(message.outcome)  # type: ignore[union-attr]
+    if letter in _CODES_AT:
+        at = _CODES_AT[letter]
+        texts[at:at] = _code_words(message.outcome)  # type: ignore[union-attr]
     body = f"{direction}{letter},{','.join(texts)}".encode("ascii")
     return b"$%b*%08X\r" % (body, zlib.crc32(body, SEED))
 
@@ -291,17 +223,18 @@ def _parse(direction: str, letter: str, texts: list[str]) -> Message | None:
         return None
     kind, fields = _FIELDS[letter]
     codes: tuple[str, ...] = ()
-    if letter == "V":
-        codes = tuple(texts[5:7])
-        del texts[5:7]
+    if letter in _CODES_AT:
+        at = _CODES_AT[letter]
+        codes = tuple(texts[at : at + 2])
+        del texts[at : at + 2]
     if len(texts) != len(fields) or any(p.fullmatch(t) is None for p, t in zip(_PATTERNS[letter], texts, strict=True)):
         return None
     values = {name: from_text(text) for (name, (_, from_text, _)), text in zip(fields.items(), texts, strict=True)}
     if any(field is _NUMBER and values[name] > 0xFFFF for name, field in fields.items()):
         return None
-    if letter in "TKVA" and values["sequence"] == 0:
+    if letter in "TKVACPW" and values["sequence"] == 0:
         return None
-    if letter == "V" and codes != _code_words(values["outcome"]):
+    if letter in _CODES_AT and codes != _code_words(values["outcome"]):
         return None
     message: Message = kind(**values)
     return message

@@ -17,12 +17,11 @@ from edge.config import Config, load_config
 from edge.contract import TriggerId
 from edge.errors import ContractError, LinkError, PortBusyError, PortGoneError, PortMissingError
 from edge.gate.case import Action, Discard, Record, Send, Tell
-from edge.gate.codec import Counters, Decoder
 from edge.gate.handshake import HandshakeSession
+from edge.gate.link import Link, open_link
 from edge.gate.log import Log
 from edge.gate.machine import boot_id
 from edge.gate.peer import InspectorSocket
-from edge.gate.port import SerialPort
 from edge.gate.push import PushSession
 from edge.gate.records import Back, Crashed, Durable, Failed, Recorder
 from edge.gate.rows import EventRow
@@ -56,8 +55,8 @@ class GateDaemon:
         kind = PushSession if self.config.profile == "push" else HandshakeSession
         self.session: GateSession = kind(settings_from(self.config), _nonce)
         with ExitStack() as opened:
-            self.port: SerialPort | None = self._open_port()
-            opened.callback(self.port.close)
+            self.link: Link | None = self._open_link()
+            opened.callback(self.link.close)
             self._say(f"port {self.config.port} at {self.config.baudrate} baud, profile {self.config.profile}", started_s)
             store = Store(self.config.records, boot=boot_id(), config=config_hash)
             opened.callback(store.close)
@@ -67,7 +66,6 @@ class GateDaemon:
             self.inspector = InspectorSocket(self.config.socket)
             opened.pop_all()
         self.recorder = Recorder(store)
-        self._decoder, self._counted = Decoder("R"), Counters()
         self._rows, self._busy_ns, self._collected = 0, time.monotonic_ns(), True
         self._attempts, self._reopen_ns = 0, 0
         self._wake_in, self._wake_out = socket.socketpair()
@@ -91,7 +89,7 @@ class GateDaemon:
         for fd, mask in self._poll.poll(self._wait_s(timeout_s)):
             self._handle(fd, mask)
         now_ns = time.monotonic_ns()
-        self._mind_port(now_ns)
+        self._mind_link(now_ns)
         self.session.tick(now_ns)
         self._act()
         self._housekeep(now_ns)
@@ -111,8 +109,8 @@ class GateDaemon:
         whole = self.recorder.close(DRAIN_S)
         self.log.say("stopped, all records written" if whole else "stopped, but the disk did not take all records")
         self.inspector.close()
-        if self.port is not None:
-            self.port.close()
+        if self.link is not None:
+            self.link.close()
         self._poll.close()
         self._wake_in.close()
         self._wake_out.close()
@@ -124,24 +122,24 @@ class GateDaemon:
         self._poll = select.epoll()
         for readable in (self.inspector.listener, self.recorder, self._wake_out):
             self._poll.register(readable.fileno(), select.EPOLLIN)
-        if self.port is not None:
-            self._poll.register(self.port.fileno(), select.EPOLLIN)
+        if self.link is not None:
+            self._poll.register(self.link.fileno(), select.EPOLLIN)
         self._writing = False
 
     def _wait_s(self, timeout_s: float) -> float:
         now_ns = time.monotonic_ns()
         due = [self.session.next_ns(now_ns), now_ns + int(timeout_s * NS_PER_S)]
-        if self.port is None:
+        if self.link is None:
             due.append(self._reopen_ns)
-        elif (line_ns := self.port.due_ns()) is not None:
+        elif (line_ns := self.link.due_ns()) is not None:
             due.append(line_ns)
         return max(0, min(due) - now_ns) / NS_PER_S
 
     def _handle(self, fd: int, mask: int) -> None:
         if fd == self.recorder.fileno():
             self._take_results()
-        elif self.port is not None and fd == self.port.fileno():
-            self._serve_port(mask)
+        elif self.link is not None and fd == self.link.fileno():
+            self._serve_link(mask)
         elif fd == self.inspector.listener.fileno():
             self._accept()
         elif self.inspector.connection is not None and fd == self.inspector.connection.fileno():
@@ -167,13 +165,13 @@ class GateDaemon:
                     self.log.say(f"{row.kind} {row.reason} {row.detail}" + (f" ({row.count} times)" if row.count > 1 else ""))
         elif isinstance(action, Tell):
             self.inspector.tell(action.message)
-        elif isinstance(action, Discard) and self.port is not None:
-            self.port.discard()
+        elif isinstance(action, Discard) and self.link is not None:
+            self.link.discard()
 
     # the robot
 
-    def _open_port(self) -> SerialPort:
-        return SerialPort(
+    def _open_link(self) -> Link:
+        return open_link(
             self.config.port, baudrate=self.config.baudrate, parity=self.config.parity, on_sent=self._sent, on_dropped=self._dropped
         )
 
@@ -184,87 +182,77 @@ class GateDaemon:
         self.session.dropped(key, why, time.monotonic_ns())
 
     def _send(self, action: Send) -> None:
-        if self.port is None:
+        if self.link is None:
             if action.key is not None:
                 self._dropped(action.key, "the port is down")
             return
         try:
-            self.port.send(action.data, action.not_after_ns, time.monotonic_ns(), action.key)
+            self.link.send(action.message, action.not_after_ns, time.monotonic_ns(), action.key)
         except PortGoneError as exc:
-            self._lose_port(str(exc))
+            self._lose_link(str(exc))
 
-    def _serve_port(self, mask: int) -> None:
-        assert self.port is not None
+    def _serve_link(self, mask: int) -> None:
+        assert self.link is not None
         try:
             if mask & select.EPOLLOUT:
-                self.port.flush(time.monotonic_ns())
+                self.link.flush(time.monotonic_ns())
             if mask & ~select.EPOLLOUT:
-                self._read_port(self.port)
+                self._read_link(self.link)
         except PortGoneError as exc:
-            self._lose_port(str(exc))
+            self._lose_link(str(exc))
 
-    def _read_port(self, port: SerialPort) -> None:
-        messages = self._decoder.feed(port.read())
+    def _read_link(self, link: Link) -> None:
+        messages = link.receive(time.monotonic_ns())
         now_ns = time.monotonic_ns()
         for message in messages:
             self.session.received(message, now_ns)
-        self._count_noise(now_ns)
+        for kind, count in link.noise().items():
+            self.session.noise(kind, count, now_ns)
 
-    def _count_noise(self, now_ns: int) -> None:
-        counters = self._decoder.counters
-        if counters.total() == self._counted.total():
-            return
-        for name in Counters.__struct_fields__:
-            count = getattr(counters, name) - getattr(self._counted, name)
-            if count:
-                self.session.noise(name, count, now_ns)
-                setattr(self._counted, name, getattr(counters, name))
-
-    def _lose_port(self, why: str) -> None:
-        port, self.port = self.port, None
-        if port is not None:
-            self._poll.unregister(port.fileno())
-            port.close()
+    def _lose_link(self, why: str) -> None:
+        link, self.link = self.link, None
+        if link is not None:
+            self._poll.unregister(link.fileno())
+            link.close()
         now_ns = time.monotonic_ns()
         self._writing, self._attempts = False, 0
         self._reopen_ns = now_ns + int(REOPEN_S[0] * NS_PER_S)
         self.session.link_down(why, now_ns)
 
-    def _mind_port(self, now_ns: int) -> None:
+    def _mind_link(self, now_ns: int) -> None:
         """Open a lost port again by its path, or push on with what waits for a slow one."""
-        if self.port is None:
+        if self.link is None:
             if now_ns >= self._reopen_ns:
                 self._reopen(now_ns)
             return
         try:
-            self.port.flush(now_ns)
+            self.link.flush(now_ns)
         except PortGoneError as exc:
-            self._lose_port(str(exc))
+            self._lose_link(str(exc))
             return
-        if self.port.waiting != self._writing:
-            self._writing = self.port.waiting
-            self._poll.modify(self.port.fileno(), select.EPOLLIN | (select.EPOLLOUT if self._writing else 0))
+        if self.link.waiting != self._writing:
+            self._writing = self.link.waiting
+            self._poll.modify(self.link.fileno(), select.EPOLLIN | (select.EPOLLOUT if self._writing else 0))
 
     def _reopen(self, now_ns: int) -> None:
         self._attempts += 1
         pause_s = REOPEN_S[min(self._attempts, len(REOPEN_S) - 1)]
         self._reopen_ns = now_ns + int(pause_s * NS_PER_S)
         try:
-            self.port = self._open_port()
+            self.link = self._open_link()
         except (PortMissingError, PortBusyError, LinkError) as exc:
             if self._attempts == 1:
                 self.session.note("link", None, str(exc), now_ns)
             return
-        self._decoder.reset()
-        self._poll.register(self.port.fileno(), select.EPOLLIN)
+        self._poll.register(self.link.fileno(), select.EPOLLIN)
         self.session.link_up(now_ns)
 
     def _wait_for_line(self) -> None:
         """A REJECT at the end may still wait for a slow line: give it its time."""
         until_s = time.monotonic() + 0.5
-        while self.port is not None and self.port.waiting and time.monotonic() < until_s:
+        while self.link is not None and self.link.waiting and time.monotonic() < until_s:
             time.sleep(0.005)
-            self._mind_port(time.monotonic_ns())
+            self._mind_link(time.monotonic_ns())
 
     # the inspector
 

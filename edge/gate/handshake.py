@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge.contract import Expect, Outcome, Reason, Report, TriggerId
-from edge.gate import codec
-from edge.gate.case import Case, Discard, Record, Send, Stage, Tell, Ticket
-from edge.gate.codec import Ack, Done, Heartbeat, Hello, Message, Nak, Refusal, State, Trigger, TriggerAck, encode_frame
+from edge.gate import messages
+from edge.gate.case import Case, Discard, Record, Stage, Tell, Ticket
+from edge.gate.messages import Ack, Done, Heartbeat, Hello, Message, Nak, Refusal, State, Trigger, TriggerAck
 from edge.gate.rows import Disposition
 from edge.gate.session import NS_PER_MS, GateSession, Settings, reply
 from edge.gate.verdict import Asked, Decision, refuse_early
@@ -21,7 +21,7 @@ class HandshakeSession(GateSession):
     def __init__(self, settings: Settings, nonce: Callable[[], str]) -> None:
         super().__init__(settings, nonce)
         self._robot_nonce = ""
-        self._hello = b""
+        self._hello = Hello(nonce="00000000")
         self._last = 0
         """Highest sequence of this session."""
         self._robot_ns = 0
@@ -88,7 +88,7 @@ class HandshakeSession(GateSession):
         self._heartbeat(now_ns)
 
     def _objection(self, hello: Hello) -> Refusal | None:
-        if not (hello.major >= codec.LOWEST_MAJOR and hello.lowest <= codec.MAJOR) or hello.must & ~codec.KNOWN_FEATURES:
+        if not (hello.major >= messages.LOWEST_MAJOR and hello.lowest <= messages.MAJOR) or hello.must & ~messages.KNOWN_FEATURES:
             return Refusal.VERSION
         if hello.profile != "H":
             return Refusal.PROFILE
@@ -103,7 +103,7 @@ class HandshakeSession(GateSession):
         self._robot_nonce, self._robot_ns, self._robot_counter = hello.nonce, now_ns, None
         self.session, self._last, self._early = hello.nonce + own, 0, None
         budget_ms = min(0xFFFF, self.settings.budget_ns // NS_PER_MS)
-        self._hello = encode_frame(Hello(nonce=own, peer=hello.nonce, deadline_ms=budget_ms), "G")
+        self._hello = Hello(nonce=own, peer=hello.nonce, deadline_ms=budget_ms)
         self.note("session", None, f"session {self.session}, robot protocol {hello.major}.{hello.minor}", now_ns)
 
     def _end_session(self, why: str, now_ns: int) -> None:
@@ -116,7 +116,7 @@ class HandshakeSession(GateSession):
         self._beats = (self._beats + 1) & 0xFFFF
         bundle = self.inspector.bundle[:8] if self.inspector and self.inspector.bundle else "0" * 8
         beat = Heartbeat(session=self.session, state=self._own_state(now_ns), counter=self._beats, bundle=bundle)
-        self._actions.append(reply(encode_frame(beat, "G"), now_ns, self.settings))
+        self._actions.append(reply(beat, now_ns, self.settings))
         self._beat_ns = now_ns + self.settings.heartbeat_ns
 
     def _own_state(self, now_ns: int) -> State:
@@ -130,7 +130,7 @@ class HandshakeSession(GateSession):
         return State.WAIT if refused.reason is Reason.NOT_READY else State.FAULT
 
     def _nak(self, session: str, sequence: int, reason: Refusal, now_ns: int) -> None:
-        self._actions.append(reply(encode_frame(Nak(session=session, sequence=sequence, reason=reason), "G"), now_ns, self.settings))
+        self._actions.append(reply(Nak(session=session, sequence=sequence, reason=reason), now_ns, self.settings))
 
     # triggers
 
@@ -195,16 +195,16 @@ class HandshakeSession(GateSession):
         elif case.stage is Stage.SENDING or case.sending is None:
             return
         elif case.sending.outcome is not Outcome.ACCEPT:
-            self._actions.append(Send(case.data, now_ns + self.settings.heartbeat_ns, key))
+            self._actions.append(case.resend(now_ns + self.settings.heartbeat_ns))
         elif case.stage is Stage.SENT and now_ns < case.cutoff_ns:
-            self._actions.append(Send(case.data, case.deadline_ns, key))
+            self._actions.append(case.resend(case.deadline_ns))
         else:
             self._nak(key.session, key.sequence, Refusal.DEADLINE, now_ns)
 
     def _trigger_durable(self, case: Case, now_ns: int) -> None:
         if case.stage in (Stage.WAITING, Stage.COMMITTING):
             ack = TriggerAck(session=case.key.session, sequence=case.key.sequence)
-            self._actions.append(reply(encode_frame(ack, "G"), now_ns, self.settings))
+            self._actions.append(reply(ack, now_ns, self.settings))
 
     # frames
 
@@ -256,7 +256,7 @@ class HandshakeSession(GateSession):
         elif self._may_resend(case) and now_ns >= case.resend_ns:
             case.resend_ns += self.settings.resend_ns
             if now_ns < case.cutoff_ns:
-                self._actions.append(Send(case.data, case.deadline_ns, case.key))
+                self._actions.append(case.resend(case.deadline_ns))
 
     def _confirmed(self, ack: Ack, now_ns: int) -> None:
         case = self._cases.get(ack.sequence)

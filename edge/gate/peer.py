@@ -9,7 +9,7 @@ import stat
 import struct
 from pathlib import Path
 
-from edge.contract import MAX_MESSAGE_BYTES, Expect, ToGate, decode_to_gate, encode
+from edge.contract import MAX_MESSAGE_BYTES, ToGate, ToInspector, decode_to_gate, encode
 from edge.errors import ConfigError, ContractError
 
 MAX_PER_STEP = 64
@@ -60,7 +60,7 @@ class InspectorSocket:
             messages.append(decode_to_gate(packet))
         return messages
 
-    def tell(self, message: Expect) -> bool:
+    def tell(self, message: ToInspector) -> bool:
         """Send one packet; False when the inspector does not take it now (it is a hint, nothing waits for it)."""
         if self.connection is None:
             return False

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from edge.config import NAME
 from edge.contract import Outcome, Reason, Report
 from edge.gate.case import Case
-from edge.gate.codec import Hello, Message, Nak, Refusal, encode_frame
+from edge.gate.messages import Hello, Message, Nak, Refusal
 from edge.gate.rows import Disposition
 from edge.gate.session import GateSession, Settings, reply
 from edge.gate.verdict import Asked, Decision
@@ -40,7 +40,7 @@ class PushSession(GateSession):
         self.note("link", None, f"the robot sent {type(message).__name__} although the profile is push", now_ns)
         if isinstance(message, Hello):
             nak = Nak(session=message.nonce + "0" * 8, sequence=0, reason=Refusal.PROFILE)
-            self._actions.append(reply(encode_frame(nak, "G"), now_ns, self.settings))
+            self._actions.append(reply(nak, now_ns, self.settings))
 
     def _reported(self, report: Report, now_ns: int) -> None:
         if not self._link or self.session is None:

@@ -38,6 +38,7 @@ class TriggerRow(msgspec.Struct, frozen=True, kw_only=True, tag="triggers"):
     part: str
     weld: str
     typology: str | None
+    recipe: str = ""
     opened_by: str
     opened_ns: int
 
@@ -97,8 +98,13 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
 
 Row: TypeAlias = TriggerRow | VerdictRow | DispositionRow | EventRow
 TABLES: dict[str, type[Row]] = {"triggers": TriggerRow, "verdicts": VerdictRow, "dispositions": DispositionRow, "events": EventRow}
-STAMPS = {"triggers": ("wall_ns",), "verdicts": ("wall_ns", "boot", "config"), "dispositions": ("wall_ns",), "events": ("wall_ns",)}
-"""Columns the store adds to the fields above: wall clock (information only), boot id and configuration hash."""
+STAMPS = {
+    "triggers": ("wall_ns", "link"),
+    "verdicts": ("wall_ns", "link", "boot", "config"),
+    "dispositions": ("wall_ns", "link"),
+    "events": ("wall_ns", "link"),
+}
+"""Columns the store adds to the fields above: wall clock (information only), link profile, boot id and configuration hash."""
 
 
 def columns_of(table: str) -> tuple[str, ...]:

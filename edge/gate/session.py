@@ -10,9 +10,9 @@ import msgspec
 
 from edge.config import GateConfig, Profile
 from edge.contract import FrameEvent, InspectorState, Outcome, Reason, Report, ToGate, TriggerId
-from edge.gate.case import Action, Case, Record, Send, Stage, Ticket
-from edge.gate.codec import Message
+from edge.gate.case import Action, Case, Record, Send, Stage, Tell, Ticket
 from edge.gate.events import EventBook
+from edge.gate.messages import Message
 from edge.gate.rows import Disposition, Row
 from edge.gate.verdict import Asked, Decision, Facts, decide, refuse_early
 
@@ -53,9 +53,9 @@ def settings_from(config: GateConfig) -> Settings:
     )
 
 
-def reply(data: bytes, now_ns: int, settings: Settings) -> Send:
+def reply(message: Message, now_ns: int, settings: Settings) -> Send:
     """Anything but a verdict: worth sending for one heartbeat interval."""
-    return Send(data, now_ns + settings.heartbeat_ns)
+    return Send(message, now_ns + settings.heartbeat_ns)
 
 
 class GateSession(ABC):
@@ -324,6 +324,8 @@ class GateSession(ABC):
             return
         self._write(case.disposition_row(done, detail, now_ns))
         case.stage = Stage.CLOSED
+        if case.frame is not None:
+            self._actions.append(Tell(case.settled()))
         self._cases.pop(case.key.sequence, None)
         self._closed[case.key.sequence] = case
         while len(self._closed) > HISTORY:

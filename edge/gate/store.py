@@ -32,7 +32,7 @@ from edge.gate.rows import (
 )
 from edge.gate.rows import table_of as name_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TAIL = 256
 """Rows whose hashes are computed again when the file is opened."""
 LOOK_BACK = 10_000
@@ -57,9 +57,9 @@ class Stamped(NamedTuple):
 class Store:
     """The only writer. Opening checks file and tail; raises StorageError (in use, unwritable, corrupt) or ChainError."""
 
-    def __init__(self, path: Path, *, boot: str, config: str) -> None:
+    def __init__(self, path: Path, *, boot: str, config: str, link: str = "") -> None:
         self.path = path
-        self._stamp_values = {"boot": boot, "config": config}
+        self._stamp_values = {"boot": boot, "config": config, "link": link}
         self._lock = _lock(path)
         self._connection: sqlite3.Connection | None = None
         self._insert = {table: _insert_statement(table) for table in TABLES}

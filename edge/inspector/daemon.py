@@ -159,8 +159,9 @@ class InspectorDaemon:
     def _receive_expectation(self) -> Expect | None:
         newest = None
         try:
-            while (expect := self._gate.receive()) is not None:
-                newest = self._expected = expect
+            while (message := self._gate.receive()) is not None:
+                if isinstance(message, Expect):
+                    newest = self._expected = message
         except ContractError:
             log.exception("dropping the connection to the gate")
             self._gate.close()

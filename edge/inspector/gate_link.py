@@ -7,7 +7,7 @@ import socket
 import time
 from pathlib import Path
 
-from edge.contract import MAX_MESSAGE_BYTES, Expect, ToGate, decode_to_inspector, encode
+from edge.contract import MAX_MESSAGE_BYTES, ToGate, ToInspector, decode_to_inspector, encode
 
 FIRST_RETRY_S = 0.02
 LAST_RETRY_S = 0.5
@@ -64,7 +64,7 @@ class GateLink:
         self.undelivered += 1
         return False
 
-    def receive(self) -> Expect | None:
+    def receive(self) -> ToInspector | None:
         """The next message, None when there is none or the gate went away. Raises ContractError."""
         if self._socket is None:
             return None

@@ -10,10 +10,11 @@ from pathlib import Path
 import msgspec
 
 from edge.config import Config, load_config
-from edge.contract import CONTRACT_VERSION, Expect, InspectorState, Outcome, Reason, Report, TriggerId, decode_to_inspector, encode
+from edge.contract import CONTRACT_VERSION, Expect, InspectorState, Outcome, Reason, Report, Settled, TriggerId, decode_to_inspector, encode
 from edge.gate.case import Action, Discard, Record, Send, Tell, Ticket
-from edge.gate.codec import Decoder, Hello, Message, Trigger, Verdict
+from edge.gate.codec import Decoder, encode_frame
 from edge.gate.handshake import HandshakeSession
+from edge.gate.messages import Hello, Message, Trigger, Verdict
 from edge.gate.push import PushSession
 from edge.gate.rows import DispositionRow, EventRow, Row, TriggerRow, VerdictRow
 from edge.gate.session import GateSession, Settings
@@ -96,6 +97,7 @@ class Driven:
         self.frames: list[Message] = []
         self.raw: list[bytes] = []
         self.told: list[Expect] = []
+        self.settled: list[Settled] = []
         self.tickets: list[Ticket] = []
         self.log: list[tuple[str, object]] = []
         self.decoder = Decoder("G")
@@ -117,7 +119,7 @@ class Driven:
                 if self.durable:
                     self.settle()
         elif isinstance(action, Tell):
-            self.told.append(action.message)
+            (self.told if isinstance(action.message, Expect) else self.settled).append(action.message)
         else:
             assert isinstance(action, Discard)
 
@@ -127,9 +129,10 @@ class Driven:
                 self.session.dropped(action.key, "full", self.now)
             return
         assert self.now < action.not_after_ns
-        (message,) = self.decoder.feed(action.data)
+        data = encode_frame(action.message, "G")
+        (message,) = self.decoder.feed(data)
         self.frames.append(message)
-        self.raw.append(action.data)
+        self.raw.append(data)
         self.log.append(("send", message))
         if action.key is not None:
             self.session.sent(action.key, self.now)
@@ -235,7 +238,10 @@ class FakeInspector:
         self.socket.send(encode(message))
 
     def expect(self) -> Expect:
-        return decode_to_inspector(self.socket.recv(65_536))
+        while True:
+            message = decode_to_inspector(self.socket.recv(65_536))
+            if isinstance(message, Expect):
+                return message
 
     def answer(self, expect: Expect, **changes: object) -> None:
         now_ns = time.monotonic_ns()

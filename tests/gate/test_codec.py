@@ -6,25 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contract import Outcome, Reason
-from edge.gate.codec import (
-    CODES,
-    MAX_FRAME_BYTES,
-    SEED,
-    Ack,
-    Decoder,
-    Direction,
-    Done,
-    Heartbeat,
-    Hello,
-    Message,
-    Nak,
-    Refusal,
-    State,
-    Trigger,
-    TriggerAck,
-    Verdict,
-    encode_frame,
-)
+from edge.gate.codec import MAX_FRAME_BYTES, SEED, Decoder, encode_frame
+from edge.gate.messages import CODES, Ack, Direction, Done, Heartbeat, Hello, Message, Nak, Refusal, State, Trigger, TriggerAck, Verdict
 
 SESSION = "0123456789abcdef"
 MESSAGES: list[tuple[Direction, Message]] = [
@@ -55,7 +38,7 @@ def test_the_longest_verdict_and_trigger_fit_the_limit() -> None:
     names = {"part": "p" * 24, "weld": "w" * 24}
     verdict = Verdict(session=SESSION, sequence=65535, outcome=Outcome.ACCEPT, reason=Reason.TYPOLOGY_UNKNOWN, **names)
     trigger = Trigger(session=SESSION, sequence=65535, typology="t" * 24, **names)
-    assert len(encode_frame(verdict, "G")) == MAX_FRAME_BYTES
+    assert len(encode_frame(verdict, "G")) == MAX_FRAME_BYTES - 4
     assert Decoder("G").feed(encode_frame(verdict, "G")) == [verdict]
     assert Decoder("R").feed(encode_frame(trigger, "R")) == [trigger]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from edge.contract import FrameEvent, Outcome, Reason, TriggerId
-from edge.gate.codec import Ack, Done, Heartbeat, Hello, Nak, Refusal, State, TriggerAck
+from edge.gate.messages import Ack, Done, Heartbeat, Hello, Nak, Refusal, State, TriggerAck
 from edge.gate.rows import TriggerRow
 
 
@@ -369,7 +369,7 @@ def test_a_repeated_hello_keeps_the_session() -> None:
     ("hello", "refusal"),
     [
         (Hello(nonce="dddddddd", major=2, lowest=2), Refusal.VERSION),
-        (Hello(nonce="dddddddd", must=1), Refusal.VERSION),
+        (Hello(nonce="dddddddd", must=0x8000), Refusal.VERSION),
         (Hello(nonce="dddddddd", profile="P"), Refusal.PROFILE),
         (Hello(nonce="dddddddd", deadline_ms=99), Refusal.DEADLINE),
     ],

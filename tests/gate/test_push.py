@@ -1,7 +1,7 @@
 from gate_kit import MS, Driven, a_state
 
 from edge.contract import FrameEvent, Outcome, Reason, TriggerId
-from edge.gate.codec import Hello, Nak, Refusal, Verdict
+from edge.gate.messages import Hello, Nak, Refusal, Verdict
 
 
 def test_each_frame_gets_exactly_one_verdict_line_numbered_by_the_gate() -> None:

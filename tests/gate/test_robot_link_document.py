@@ -8,8 +8,9 @@ import pytest
 from gate_kit import MS, Driven, a_state
 
 from edge.contract import Outcome
-from edge.gate.codec import CODES, MAX_FRAME_BYTES, SEED, WORDS, Decoder, Done, Refusal, State, encode_frame
+from edge.gate.codec import MAX_FRAME_BYTES, SEED, Decoder, encode_frame
 from edge.gate.handshake import HandshakeSession
+from edge.gate.messages import CODES, WORDS, Done, Refusal, State
 from sim.robot_protocol import RobotProtocol
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "robot-link.md").read_text(encoding="utf-8")

@@ -2,7 +2,8 @@ import msgspec
 import pytest
 
 from edge.contract import Outcome, Reason
-from edge.gate.codec import Ack, Decoder, Done, Heartbeat, Hello, Message, Nak, Refusal, State, Trigger, TriggerAck, Verdict
+from edge.gate.codec import Decoder
+from edge.gate.messages import Ack, Done, Heartbeat, Hello, Message, Nak, Refusal, State, Trigger, TriggerAck, Verdict
 from sim.robot_protocol import RobotProtocol
 
 MS = 1_000_000
