@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import enum
 import re
 import zlib
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import NamedTuple
 
 import msgspec
 
-from edge.contract import Outcome, Reason
-from edge.gate.messages import (
-    CODES,
-    WORDS,
-    Ack,
-    ChangeOver,
-    Direction,
-    Done,
-    Heartbeat,
-    Hello,
-    Message,
-    Nak,
-    PartQuery,
-    PartVerdict,
-    Refusal,
-    State,
-    Trigger,
-    TriggerAck,
-    Verdict,
-)
+from edge.gate.fields import FORMS
+from edge.gate.messages import Direction, Framing, Message
 
 MAX_FRAME_BYTES = 124
 """From `$` to the terminating CR, both counted."""
+MAX_TWICE_BYTES = 229
+"""The same in the degraded framing."""
 SCHEMA = (
     "cordon-serial 1.1;H nonce peer major minor lowest must profile deadline_ms;T session sequence part weld typology;K session sequence;"
     "N session sequence reason;V session sequence part weld word code complement reason;A session sequence word disposition;"
@@ -42,95 +25,53 @@ SCHEMA = (
 SEED = zlib.crc32(SCHEMA.encode("ascii"))
 """Start value of every frame's CRC-32: two releases that disagree on the fields cannot read each other."""
 
-_Kind: TypeAlias = tuple[str, Callable[[str], Any], Callable[[Any], str]]
-
-_OUTCOMES = {word: outcome for outcome, word in WORDS.items()}
-_HEX8: _Kind = (r"[0-9a-f]{8}", str, str)
-_SESSION: _Kind = (r"[0-9a-f]{16}", str, str)
-_NUMBER: _Kind = (r"0|[1-9][0-9]{0,4}", int, str)
-_COUNT: _Kind = (r"0|[1-9][0-9]{0,2}", int, str)
-_MUST: _Kind = (r"[0-9A-F]{4}", lambda text: int(text, 16), lambda value: f"{value:04X}")
-_NAME: _Kind = (r"[A-Za-z0-9][A-Za-z0-9._-]{0,23}", str, str)
-_OPTIONAL: _Kind = (rf"(?:{_NAME[0]})?", lambda text: text or None, lambda value: value or "")
-_PROFILE: _Kind = ("[HP]", str, str)
-_WORD: _Kind = ("|".join(_OUTCOMES), _OUTCOMES.__getitem__, WORDS.__getitem__)
+_DELIMITER = re.compile(rb"[$\r\n]")
+_WRITERS = {(form.kind, direction): form.write for direction, forms in FORMS.items() for form in forms}
 
 
-def _enumeration(kind: type[enum.Enum]) -> _Kind:
-    return "|".join(str(member.value) for member in kind), kind, lambda value: str(value.value)
+class _Framing(NamedTuple):
+    """How a body is guarded: a line is `$`, the body, and `seal(body)`; `end(line)` is where the body of a good line ends."""
+
+    limit: int
+    shape: re.Pattern[bytes]
+    end: Callable[[bytes], int]
+    seal: Callable[[bytes], bytes]
 
 
-_FIELDS: dict[str, tuple[type[Any], dict[str, _Kind]]] = {
-    "H": (
-        Hello,
-        {
-            "nonce": _HEX8,
-            "peer": _HEX8,
-            "major": _NUMBER,
-            "minor": _NUMBER,
-            "lowest": _NUMBER,
-            "must": _MUST,
-            "profile": _PROFILE,
-            "deadline_ms": _NUMBER,
-        },
+def _crc(body: bytes) -> bytes:
+    return b"*%08X" % zlib.crc32(body, SEED)
+
+
+_FRAMINGS: dict[Framing, _Framing] = {
+    "crc": _Framing(
+        limit=MAX_FRAME_BYTES,
+        shape=re.compile(rb"\$[RG][A-Z],[ -#%-)+-~]*\*[0-9A-F]{8}"),
+        end=lambda line: len(line) - 9,
+        seal=_crc,
     ),
-    "T": (Trigger, {"session": _SESSION, "sequence": _NUMBER, "part": _NAME, "weld": _NAME, "typology": _OPTIONAL}),
-    "K": (TriggerAck, {"session": _SESSION, "sequence": _NUMBER}),
-    "N": (Nak, {"session": _SESSION, "sequence": _NUMBER, "reason": _enumeration(Refusal)}),
-    "V": (
-        Verdict,
-        {"session": _SESSION, "sequence": _NUMBER, "part": _NAME, "weld": _NAME, "outcome": _WORD, "reason": _enumeration(Reason)},
-    ),
-    "A": (Ack, {"session": _SESSION, "sequence": _NUMBER, "outcome": _WORD, "done": _enumeration(Done)}),
-    "B": (Heartbeat, {"session": _SESSION, "state": _enumeration(State), "counter": _NUMBER, "bundle": _HEX8}),
-    "C": (ChangeOver, {"session": _SESSION, "sequence": _NUMBER, "recipe": _NAME}),
-    "P": (PartQuery, {"session": _SESSION, "sequence": _NUMBER, "part": _NAME}),
-    "W": (
-        PartVerdict,
-        {
-            "session": _SESSION,
-            "sequence": _NUMBER,
-            "part": _NAME,
-            "missing": _COUNT,
-            "first": _OPTIONAL,
-            "outcome": _WORD,
-            "reason": _enumeration(Reason),
-        },
+    "twice": _Framing(
+        limit=MAX_TWICE_BYTES,
+        shape=re.compile(rb"\$[RG][A-Z],[ -#%-<>-~]*=[ -#%-<>-~]*"),
+        end=lambda line: len(line) // 2,
+        seal=lambda body: b"=" + body,
     ),
 }
-_LETTERS = {kind: letter for letter, (kind, _) in _FIELDS.items()}
-_PATTERNS = {letter: [re.compile(field[0]) for field in fields.values()] for letter, (_, fields) in _FIELDS.items()}
-_BOTH_WAYS, _FROM_ROBOT, _FROM_GATE = "HBC", "TAP", "KNVW"
-_CODES_AT = {"V": 5, "W": 6}
-"""Position of the code words among the fields of a verdict."""
-_FRAME = re.compile(rb"\$([RG])([A-Z]),([ -#%-)+-~]*)\*([0-9A-F]{8})")
 
 
-def encode_frame(message: Message, direction: Direction) -> bytes:
+def encode_frame(message: Message, direction: Direction, framing: Framing = "crc") -> bytes:
     """One message as one frame including its CR. Raises ValueError when a field does not fit the protocol."""
-    letter = _LETTERS[type(message)]
-    _, fields = _FIELDS[letter]
-    if letter not in _BOTH_WAYS + (_FROM_ROBOT if direction == "R" else _FROM_GATE):
+    write = _WRITERS.get((type(message), direction))
+    if write is None:
         raise ValueError(f"{type(message).__name__} is not sent in direction {direction}")
-    texts = [to_text(getattr(message, name)) for name, (_, _, to_text) in fields.items()]
-    for name, text, pattern in zip(fields, texts, _PATTERNS[letter], strict=True):
-        if pattern.fullmatch(text) is None or (fields[name] is _NUMBER and int(text) > 0xFFFF):
-            raise ValueError(f"{type(message).__name__}.{name} does not fit the serial line: {text!r}")
-    if letter in _CODES_AT:
-        at = _CODES_AT[letter]
-        texts[at:at] = _code_words(message.outcome)  # type: ignore[union-attr]
-    body = f"{direction}{letter},{','.join(texts)}".encode("ascii")
-    return b"$%b*%08X\r" % (body, zlib.crc32(body, SEED))
-
-
-def _code_words(outcome: Outcome) -> tuple[str, str]:
-    return f"{CODES[outcome]:04X}", f"{CODES[outcome] ^ 0xFFFF:04X}"
+    body = write(message)
+    return b"$%b%b\r" % (body, _FRAMINGS[framing].seal(body))
 
 
 class Counters(msgspec.Struct, kw_only=True):
     """What was thrown away since the decoder was made; only ever counted up."""
 
     bad_crc: int = 0
+    """Frames whose CRC is wrong, or (degraded framing) whose two copies differ."""
     too_long: int = 0
     garbage: int = 0
     """Runs of bytes that are no frame: noise, or a frame cut short."""
@@ -145,96 +86,82 @@ class Counters(msgspec.Struct, kw_only=True):
 
 
 class Decoder:
-    """Takes bytes in any portions, gives whole messages of one direction; holds at most one frame.
+    """Takes bytes in any portions, gives whole messages of one direction and one framing; holds at most one frame.
 
     A frame begins at `$` and ends at CR or LF; only these delimiters resynchronise, never a matching CRC.
     """
 
-    def __init__(self, accepts: Direction) -> None:
+    def __init__(self, accepts: Direction, framing: Framing = "crc") -> None:
         self.counters = Counters()
         self._accepts = accepts.encode("ascii")
-        self._buffer = bytearray()
+        self._readers = {form.prefix.encode("ascii"): form.read for form in FORMS[accepts]}
+        self._limit, self._shape, self._end, self._seal = _FRAMINGS[framing]
+        self._buffer = b""
         self._skipping = False
 
     def reset(self) -> None:
         """Forget a half frame (after the port was opened again)."""
-        self._buffer.clear()
-        self._skipping = False
+        self._buffer, self._skipping = b"", False
 
     def feed(self, data: bytes) -> list[Message]:
         """Every message that `data` completes, in order."""
-        messages = []
-        for byte in data:
-            if byte in b"\r\n":
-                message = self._end()
-                if message is not None:
-                    messages.append(message)
-            elif byte == 0x24:
-                self._begin()
-            else:
-                self._append(byte)
+        if self._skipping:
+            found = _DELIMITER.search(data)
+            if found is None:
+                return []
+            data, self._skipping = data[found.start() :], False
+        *lines, rest = (self._buffer + data).replace(b"\n", b"\r").split(b"\r")
+        messages = [message for line in lines if line and (message := self._line(line)) is not None]
+        self._keep(rest)
         return messages
 
-    def _begin(self) -> None:
-        if self._buffer:
-            self.counters.garbage += 1
-        self._skipping = False
-        self._buffer[:] = b"$"
-
-    def _append(self, byte: int) -> None:
-        if self._skipping:
-            return
-        self._buffer.append(byte)
-        if self._buffer[0] != 0x24:
-            self.counters.garbage += 1
-        elif len(self._buffer) >= MAX_FRAME_BYTES:
-            self.counters.too_long += 1
-        else:
-            return
-        self._buffer.clear()
-        self._skipping = True
-
-    def _end(self) -> Message | None:
-        frame = bytes(self._buffer)
-        self.reset()
-        return self._read(frame) if frame else None
-
-    def _read(self, frame: bytes) -> Message | None:
-        found = _FRAME.fullmatch(frame)
-        if found is None:
-            self.counters.garbage += 1
-            return None
-        direction, letter, fields, crc = found.groups()
-        if zlib.crc32(frame[1:-9], SEED) != int(crc, 16):
-            self.counters.bad_crc += 1
-            return None
-        if direction != self._accepts:
-            self.counters.echoed += 1
-            return None
-        message = _parse(direction.decode("ascii"), letter.decode("ascii"), fields.decode("ascii").split(","))
+    def _line(self, line: bytes) -> Message | None:
+        """The message of everything between two line ends; what is no frame for us is counted."""
+        message = self._frame(line)
         if message is None:
-            self.counters.malformed += 1
+            before, start, last = line.rpartition(b"$")
+            if before:
+                self._count_cut_short(before)
+                message = self._frame(start + last)
+            if message is None:
+                self._count_refused(start + last)
         return message
 
+    def _frame(self, line: bytes) -> Message | None:
+        body = line[1 : self._end(line)]
+        read = self._readers.get(body[:2])
+        if read is None or line[:1] != b"$" or line[len(body) + 1 :] != self._seal(body):
+            return None
+        return read(body)
 
-def _parse(direction: str, letter: str, texts: list[str]) -> Message | None:
-    """The message, or None when type, direction, number of fields, a field or the verdict's code words break the protocol."""
-    if letter not in _BOTH_WAYS + (_FROM_ROBOT if direction == "R" else _FROM_GATE):
-        return None
-    kind, fields = _FIELDS[letter]
-    codes: tuple[str, ...] = ()
-    if letter in _CODES_AT:
-        at = _CODES_AT[letter]
-        codes = tuple(texts[at : at + 2])
-        del texts[at : at + 2]
-    if len(texts) != len(fields) or any(p.fullmatch(t) is None for p, t in zip(_PATTERNS[letter], texts, strict=True)):
-        return None
-    values = {name: from_text(text) for (name, (_, from_text, _)), text in zip(fields.items(), texts, strict=True)}
-    if any(field is _NUMBER and values[name] > 0xFFFF for name, field in fields.items()):
-        return None
-    if letter in "TKVACPW" and values["sequence"] == 0:
-        return None
-    if letter in _CODES_AT and codes != _code_words(values["outcome"]):
-        return None
-    message: Message = kind(**values)
-    return message
+    def _keep(self, rest: bytes) -> None:
+        """Remember a frame that has only begun; forget at once what can no longer become one."""
+        before, start, last = rest.rpartition(b"$")
+        if before:
+            self._count_cut_short(before)
+        self._buffer = start + last
+        if not rest or (start and len(self._buffer) < self._limit):
+            return
+        self.counters.too_long += bool(start)
+        self.counters.garbage += not start
+        self._buffer, self._skipping = b"", True
+
+    def _count_cut_short(self, data: bytes) -> None:
+        """Noise, then frames of which the next `$` cut off the rest."""
+        noise, *frames = data.split(b"$")
+        too_long = sum(len(frame) + 1 >= self._limit for frame in frames)
+        self.counters.too_long += too_long
+        self.counters.garbage += bool(noise) + len(frames) - too_long
+
+    def _count_refused(self, line: bytes) -> None:
+        counters, body = self.counters, line[1 : self._end(line)]
+        if line[:1] == b"$" and len(line) >= self._limit:
+            counters.too_long += 1
+        elif self._shape.fullmatch(line) is None:
+            counters.garbage += 1
+        elif line[len(body) + 1 :] != self._seal(body):
+            counters.bad_crc += 1
+        elif body[:1] != self._accepts:
+            counters.echoed += 1
+        else:
+            counters.malformed += 1

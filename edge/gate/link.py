@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from edge.contract import TriggerId
 from edge.gate.codec import Counters, Decoder, encode_frame
-from edge.gate.messages import Message
+from edge.gate.messages import Framing, Message
 from edge.gate.port import SerialPort
 
 
@@ -46,9 +46,9 @@ class Link(Protocol):
 class LineLink:
     """The ASCII line: `codec` frames on a serial port."""
 
-    def __init__(self, port: SerialPort) -> None:
-        self._port = port
-        self._decoder, self._told = Decoder("R"), Counters()
+    def __init__(self, port: SerialPort, framing: Framing = "crc") -> None:
+        self._port, self._framing = port, framing
+        self._decoder, self._told = Decoder("R", framing), Counters()
 
     @property
     def waiting(self) -> bool:
@@ -69,7 +69,7 @@ class LineLink:
 
     def send(self, message: Message, not_after_ns: int, now_ns: int, key: TriggerId | None = None) -> None:
         """Hand a frame to the line. Raises PortGoneError."""
-        self._port.send(encode_frame(message, "G"), not_after_ns, now_ns, key)
+        self._port.send(encode_frame(message, "G", self._framing), not_after_ns, now_ns, key)
 
     def flush(self, now_ns: int) -> None:
         """Go on with what waits. Raises PortGoneError."""
@@ -98,6 +98,14 @@ OnSent = Callable[[TriggerId], None]
 OnDropped = Callable[[TriggerId, str], None]
 
 
-def open_link(path: str, *, baudrate: int, parity: Literal["none", "even", "odd"], on_sent: OnSent, on_dropped: OnDropped) -> Link:
+def open_link(
+    path: str,
+    *,
+    baudrate: int,
+    parity: Literal["none", "even", "odd"],
+    on_sent: OnSent,
+    on_dropped: OnDropped,
+    framing: Framing = "crc",
+) -> Link:
     """The link that the configuration asks for. Raises PortMissingError, PortBusyError or LinkError."""
-    return LineLink(SerialPort(path, baudrate=baudrate, parity=parity, on_sent=on_sent, on_dropped=on_dropped))
+    return LineLink(SerialPort(path, baudrate=baudrate, parity=parity, on_sent=on_sent, on_dropped=on_dropped), framing)

@@ -22,6 +22,8 @@ WORDS = {Outcome.ACCEPT: "ACCEPT", Outcome.REJECT: "REJECT", Outcome.NO_VERDICT:
 
 Direction = Literal["R", "G"]
 """R: sent by the robot. G: sent by the gate."""
+Framing = Literal["crc", "twice"]
+"""How a frame of the ASCII line proves that it is whole: by its CRC-32, or (degraded) by a second copy."""
 
 
 class Refusal(str, enum.Enum):
