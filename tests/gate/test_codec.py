@@ -1,13 +1,34 @@
+"""The codec: what goes in comes out, and nothing else does."""
+
 import itertools
 import zlib
 
 import pytest
-from hypothesis import given
+from byte_decoder import ByteDecoder
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.contract import Outcome, Reason
-from edge.gate.codec import MAX_FRAME_BYTES, SEED, Decoder, encode_frame
-from edge.gate.messages import CODES, Ack, Direction, Done, Heartbeat, Hello, Message, Nak, Refusal, State, Trigger, TriggerAck, Verdict
+from edge.gate.codec import MAX_FRAME_BYTES, MAX_TWICE_BYTES, SEED, Decoder, encode_frame
+from edge.gate.messages import (
+    CODES,
+    Ack,
+    ChangeOver,
+    Direction,
+    Done,
+    Framing,
+    Heartbeat,
+    Hello,
+    Message,
+    Nak,
+    PartQuery,
+    PartVerdict,
+    Refusal,
+    State,
+    Trigger,
+    TriggerAck,
+    Verdict,
+)
 
 SESSION = "0123456789abcdef"
 MESSAGES: list[tuple[Direction, Message]] = [
@@ -22,25 +43,77 @@ MESSAGES: list[tuple[Direction, Message]] = [
     ("R", Ack(session=SESSION, sequence=9, outcome=Outcome.REJECT, done=Done.REJECTED)),
     ("R", Heartbeat(session=SESSION, state=State.READY, counter=65535, bundle="0123abcd")),
     ("G", Heartbeat(session=SESSION, state=State.FAULT, counter=0)),
+    ("R", ChangeOver(session=SESSION, sequence=3, recipe="door-left")),
+    ("G", ChangeOver(session=SESSION, sequence=3, recipe="door-left")),
+    ("R", PartQuery(session=SESSION, sequence=4, part="P-1")),
+    ("G", PartVerdict(session=SESSION, sequence=4, part="P", missing=0, first=None, outcome=Outcome.ACCEPT, reason=Reason.OK)),
+    ("G", PartVerdict(session=SESSION, sequence=4, part="P", missing=999, first="W", outcome=Outcome.REJECT, reason=Reason.WELDS_MISSING)),
 ]
+FRAMINGS: list[Framing] = ["crc", "twice"]
 ACCEPT = MESSAGES[6][1]
 FRAME = encode_frame(ACCEPT, "G")
 
 
 @pytest.mark.parametrize(("direction", "message"), MESSAGES)
 @pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
-def test_a_frame_gives_its_message_back_whatever_the_line_end(direction: Direction, message: Message, end: bytes) -> None:
-    frame = encode_frame(message, direction)
-    assert Decoder(direction).feed(frame[:-1] + end) == [message]
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_a_frame_gives_its_message_back_whatever_the_line_end(direction: Direction, message: Message, end: bytes, framing: Framing) -> None:
+    frame = encode_frame(message, direction, framing)
+    assert Decoder(direction, framing).feed(frame[:-1] + end) == [message]
 
 
-def test_the_longest_verdict_and_trigger_fit_the_limit() -> None:
-    names = {"part": "p" * 24, "weld": "w" * 24}
-    verdict = Verdict(session=SESSION, sequence=65535, outcome=Outcome.ACCEPT, reason=Reason.TYPOLOGY_UNKNOWN, **names)
-    trigger = Trigger(session=SESSION, sequence=65535, typology="t" * 24, **names)
-    assert len(encode_frame(verdict, "G")) == MAX_FRAME_BYTES - 4
-    assert Decoder("G").feed(encode_frame(verdict, "G")) == [verdict]
-    assert Decoder("R").feed(encode_frame(trigger, "R")) == [trigger]
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_the_longest_part_verdict_is_exactly_as_long_as_a_frame_may_be(framing: Framing) -> None:
+    limit = {"crc": MAX_FRAME_BYTES, "twice": MAX_TWICE_BYTES}[framing]
+    lengths = []
+    for direction, message in longest_messages():
+        frame = encode_frame(message, direction, framing)
+        assert Decoder(direction, framing).feed(frame) == [message]
+        lengths.append(len(frame))
+    assert max(lengths) == limit
+
+
+def longest_messages() -> list[tuple[Direction, Message]]:
+    """Every type of frame with every field at its longest."""
+    head = {"session": SESSION, "sequence": 65535}
+    reason, name = max(Reason, key=lambda each: len(each.value)), "n" * 24
+    coded = {**head, "part": name, "outcome": Outcome.ACCEPT, "reason": reason}
+    hello = Hello(nonce="deadbeef", peer="cafe0001", major=65535, minor=65535, lowest=65535, must=0xFFFF, deadline_ms=65535)
+    beat = Heartbeat(session=SESSION, state=State.READY, counter=65535)
+    return [
+        ("R", hello),
+        ("G", hello),
+        ("R", beat),
+        ("G", beat),
+        ("R", Trigger(**head, part=name, weld=name, typology=name)),
+        ("G", TriggerAck(**head)),
+        ("G", Nak(**head, reason=Refusal.SEQUENCE)),
+        ("G", Verdict(**coded, weld=name)),
+        ("R", Ack(**head, outcome=Outcome.REJECT, done=Done.ACCEPTED)),
+        ("R", ChangeOver(**head, recipe=name)),
+        ("G", ChangeOver(**head, recipe=name)),
+        ("R", PartQuery(**head, part=name)),
+        ("G", PartVerdict(**coded, missing=999, first=name)),
+    ]
+
+
+def test_a_decoder_takes_only_the_framing_it_was_made_for() -> None:
+    for framing, other in (FRAMINGS, FRAMINGS[::-1]):
+        decoder = Decoder("G", framing)
+        assert decoder.feed(encode_frame(ACCEPT, "G", other)) == []
+        assert decoder.counters.garbage == 1
+
+
+def test_copies_that_differ_are_refused() -> None:
+    frame = encode_frame(ACCEPT, "G", "twice")
+    for old, new in (
+        (b"ACCEPT,F85A,07A5,OK\r", b"REJECT,C5B0,3A4F,DEFECT\r"),
+        (b",9,P,W,ACCEPT,F85A,07A5,OK=", b",8,P,W,ACCEPT,F85A,07A5,OK="),
+    ):
+        decoder = Decoder("G", "twice")
+        assert old in frame
+        assert decoder.feed(frame.replace(old, new, 1)) == []
+        assert decoder.counters.bad_crc == 1
 
 
 def test_every_reason_fits_the_line() -> None:
@@ -89,6 +162,8 @@ def _with_body(body: bytes) -> bytes:
         (b",OK", b",OK,"),
         (b"GV,", b"GX,"),
         (b"GV,", b"GT,"),
+        (b"GV,", b"GP,"),
+        (b"GV,", b"GW,"),
         (b"0123456789abcdef", b"0123456789ABCDEF"),
     ],
 )
@@ -111,16 +186,21 @@ def test_our_own_echo_is_never_accepted() -> None:
     for direction, message in MESSAGES:
         if direction == "G":
             assert decoder.feed(encode_frame(message, "G")) == []
+    assert decoder.counters.total() == decoder.counters.echoed
     assert decoder.counters.echoed == sum(direction == "G" for direction, _ in MESSAGES)
 
 
 def test_a_message_of_the_wrong_direction_cannot_be_written() -> None:
-    with pytest.raises(ValueError, match="direction"):
-        encode_frame(ACCEPT, "R")
+    for direction, message in MESSAGES:
+        if not isinstance(message, (Hello, Heartbeat, ChangeOver)):
+            with pytest.raises(ValueError, match="direction"):
+                encode_frame(message, "G" if direction == "R" else "R")
     with pytest.raises(ValueError, match="part"):
         encode_frame(Trigger(session=SESSION, sequence=1, part="P,1", weld="W"), "R")
     with pytest.raises(ValueError, match="sequence"):
         encode_frame(Trigger(session=SESSION, sequence=65536, part="P", weld="W"), "R")
+    with pytest.raises(ValueError, match="sequence"):
+        encode_frame(TriggerAck(session=SESSION, sequence=0), "G")
 
 
 @pytest.mark.parametrize("noise", [b"\x00\xff\xfe", b"$GV,half a fra", b"x" * 500, b"$" + b"y" * 500, b"$$$", b"*\r*\n", b"\x11\x13"])
@@ -146,7 +226,33 @@ def test_a_frame_hidden_in_a_line_that_is_too_long_needs_its_own_start() -> None
 def test_random_bytes_never_raise_and_never_become_a_message(noise: bytes, cut: int) -> None:
     decoder = Decoder("G")
     assert decoder.feed(noise[:cut]) + decoder.feed(noise[cut:]) == []
-    assert len(decoder._buffer) <= MAX_FRAME_BYTES
+    assert len(decoder._buffer) < MAX_FRAME_BYTES
+
+
+PIECES = st.one_of(
+    st.sampled_from([b"$", b"\r", b"\n", b"*", b"=", b"$GV,", b"$RT,", b"x" * 122, b"$" + b"y" * 122, b"$" + b"y" * 228, b"\x00\xff"]),
+    st.sampled_from([encode_frame(m, d, f) for d, m in MESSAGES for f in FRAMINGS]),
+    st.sampled_from([encode_frame(m, d, f)[:-1] for d, m in MESSAGES for f in FRAMINGS]),
+    st.binary(max_size=8),
+)
+
+
+@given(st.lists(PIECES, max_size=12).map(b"".join), st.lists(st.integers(1, 90)), st.sampled_from("RG"), st.sampled_from(FRAMINGS))
+@example(b"$" + b"y" * 123, [123, 1], "G", "crc")
+@example(b"noise$" + b"y" * 122 + b"\r", [3], "G", "crc")
+def test_any_portions_give_the_messages_and_counters_of_single_bytes(
+    stream: bytes, sizes: list[int], accepts: Direction, framing: Framing
+) -> None:
+    decoder, plain, whole = Decoder(accepts, framing), ByteDecoder(accepts, framing), Decoder(accepts, framing)
+    at, found = 0, []
+    for size in [*sizes, len(stream)]:
+        portion, at = stream[at : at + size], at + size
+        found.append(decoder.feed(portion))
+        assert found[-1] == plain.feed(portion)
+        assert decoder.counters == plain.counters
+        assert len(decoder._buffer) < plain.limit
+    assert whole.feed(stream) == [message for messages in found for message in messages]
+    assert whole.counters == decoder.counters
 
 
 @given(st.lists(st.sampled_from(MESSAGES[4:8]), max_size=5), st.lists(st.integers(1, 30), max_size=40))
