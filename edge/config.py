@@ -34,13 +34,16 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     socket: Path
     """Unix socket where the inspector connects."""
     profile: Profile = "handshake"
+    framing: Literal["crc", "twice"] = "crc"
+    """`twice` is the degraded framing for robots that cannot compute a CRC: every body is sent twice. It marks every record."""
     baudrate: int = 115_200
     parity: Literal["none", "even", "odd"] = "none"
     budget_ms: float = 200.0
     """From the trigger's arrival (push: the frame's) to the verdict's last byte handed to the port."""
     margin_ms: float = 5.0
     """Kept free at the end of the budget for the wire; an undecided trigger is rejected this long before the budget ends."""
-    heartbeat_ms: float = 100.0
+    heartbeat_ms: float = 80.0
+    """Both ways. Three missed ones are 240 ms, which leaves 60 ms for scheduling before a dead gate must be noticed (300 ms)."""
     missed_heartbeats: int = 3
     ack_timeout_ms: float = 500.0
     """How long the robot may take to confirm what it did, after the verdict."""
@@ -48,6 +51,17 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Interval of byte-identical resends of an unacknowledged verdict, inside the budget only."""
     bundle: str = ""
     """Pinned bundle hash (64 hex digits); empty: whatever signed bundle the inspector announces."""
+    recipes: Path | None = None
+    """TOML file that says which welds a part has (`docs/parts.md`); handshake only. Without it welds are judged one by one."""
+    recipe: str = ""
+    """Recipe that is active when a session begins; empty: the robot must name one first."""
+    latch_noise: int = 100
+    """More broken frames of the robot than this within 10 s, and nothing is accepted until a person has looked; 0: never."""
+
+    @property
+    def link_name(self) -> str:
+        """The link profile as every record names it."""
+        return f"{self.profile}-degraded" if self.framing == "twice" else self.profile
 
     def __post_init__(self) -> None:
         _require(bool(self.port), "gate.port", self.port, "Name the serial device of the robot")
@@ -60,6 +74,11 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _between("gate.resend_ms", self.resend_ms, 1, 60_000)
         pinned = re.fullmatch(r"([0-9a-f]{64})?", self.bundle) is not None
         _require(pinned, "gate.bundle", self.bundle, "Give the 64 hex digits `cordon bundle show` prints, or leave it out")
+        handshake = self.recipes is None or self.profile == "handshake"
+        _require(handshake, "gate.recipes", self.recipes, 'They need gate.profile = "handshake"; leave them out for push')
+        named = not self.recipe or (self.recipes is not None and NAME.match(self.recipe) is not None)
+        _require(named, "gate.recipe", self.recipe, "Name a recipe of the file in gate.recipes, or leave it out")
+        _between("gate.latch_noise", self.latch_noise, 0, 100_000)
         _require(len(str(self.socket)) < 104, "gate.socket", self.socket, "Unix socket paths hold at most 103 characters")
 
 

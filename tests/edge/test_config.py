@@ -33,7 +33,7 @@ def _write(tmp_path: Path, text: str) -> Path:
 
 def test_the_smallest_file_has_the_documented_defaults(tmp_path: Path) -> None:
     config = load_config(_write(tmp_path, GOOD))
-    assert (config.gate.profile, config.gate.budget_ms, config.gate.heartbeat_ms) == ("handshake", 200.0, 100.0)
+    assert (config.gate.profile, config.gate.budget_ms, config.gate.heartbeat_ms) == ("handshake", 200.0, 80.0)
     assert (config.inspector.engines, config.inspector.camera[0].name) == ("named", "cam0")
 
 
@@ -46,6 +46,11 @@ def test_the_smallest_file_has_the_documented_defaults(tmp_path: Path) -> None:
         ('port = "/dev/robot"', 'port = "/dev/robot"\nbugdet_ms = 100', "bugdet_ms"),
         ('port = "/dev/robot"', 'port = "/dev/robot"\nprofile = "yes"', "yes"),
         ('port = "/dev/robot"', "", "port"),
+        ('port = "/dev/robot"', 'port = "/dev/robot"\nframing = "none"', "framing"),
+        ('port = "/dev/robot"', 'port = "/dev/robot"\nprofile = "push"\nrecipes = "r.toml"', "gate.recipes"),
+        ('port = "/dev/robot"', 'port = "/dev/robot"\nrecipe = "R1"', "gate.recipe"),
+        ('port = "/dev/robot"', 'port = "/dev/robot"\nrecipes = "r.toml"\nrecipe = "R 1"', "gate.recipe"),
+        ('port = "/dev/robot"', 'port = "/dev/robot"\nlatch_noise = -1', "gate.latch_noise"),
         ('name = "cam0"', 'name = "cam 0"', "inspector.camera.name"),
         ("tcp://127.0.0.1:5555", "127.0.0.1", "tcp://"),
         ("abab", "xyxy", "hex"),
@@ -57,6 +62,16 @@ def test_every_mistake_is_named_with_file_value_and_remedy(tmp_path: Path, old: 
     with pytest.raises(ConfigError, match=r"cordon\.toml") as caught:
         load_config(path)
     assert told in str(caught.value)
+
+
+def test_the_link_is_named_with_its_profile_and_its_degraded_framing(tmp_path: Path) -> None:
+    named = {}
+    for profile in ("handshake", "push"):
+        for framing in ("crc", "twice"):
+            lines = f'port = "/dev/robot"\nprofile = "{profile}"\nframing = "{framing}"'
+            gate = load_config(_write(tmp_path, GOOD.replace('port = "/dev/robot"', lines))).gate
+            named[profile, framing] = gate.link_name
+    assert list(named.values()) == ["handshake", "handshake-degraded", "push", "push-degraded"]
 
 
 def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from edge.errors import ConfigError
+from edge.gate.recipe import load_recipes
+
+FILE = """
+[[recipe]]
+name = "DOOR-L"
+[[recipe.weld]]
+name = "W1"
+typology = "T2"
+[[recipe.weld]]
+name = "W2"
+typology = "T3"
+[[recipe]]
+name = "DOOR-R"
+weld = [{ name = "W1", typology = "T2" }]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def numbered(count: int) -> str:
+    return '[[recipe]]\nname = "R"\n' + "".join(f'[[recipe.weld]]\nname = "W{n}"\ntypology = "T2"\n' for n in range(1, count + 1))
+
+
+def test_a_recipe_names_its_welds_in_order_with_their_typologies(tmp_path: Path) -> None:
+    book = load_recipes(write(tmp_path, FILE), "DOOR-R")
+    assert list(book.recipes) == ["DOOR-L", "DOOR-R"]
+    door = book.recipes["DOOR-L"]
+    assert door.welds == ("W1", "W2")
+    assert [door.typology(weld) for weld in ("W1", "W2", "W3")] == ["T2", "T3", None]
+    assert len(book.sha256) == 64
+
+
+def test_a_part_may_have_999_welds_and_not_one_more(tmp_path: Path) -> None:
+    assert len(load_recipes(write(tmp_path, numbered(999))).recipes["R"].weld) == 999
+    with pytest.raises(ConfigError, match="1000 welds"):
+        load_recipes(write(tmp_path, numbered(1_000)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"DOOR-R"', '"DOOR-L"', "recipe.name occurs twice"),
+        ('name = "W2"', 'name = "W1"', "recipe DOOR-L: weld.name occurs twice"),
+        ('weld = [{ name = "W1", typology = "T2" }]', "weld = []", "0 welds"),
+        ('"DOOR-L"', '"DOOR L"', "recipe.name is not usable"),
+        ('"DOOR-L"', '"DOOR-LEFT-WITH-A-LONG-NAME"', "recipe.name is not usable"),
+        ('name = "W2"', 'name = "W,2"', "weld.name is not usable"),
+        ('typology = "T3"', 'typology = ""', "typology of W2 is not usable"),
+        ('typology = "T3"', "", "typology"),
+        ('typology = "T3"', 'typology = "T3"\nextra = 1', "extra"),
+        ("[[recipe]]", "[recipe", "not valid TOML"),
+        (FILE, "", "recipe"),
+        (FILE, "recipe = []", "0 recipes"),
+    ],
+)
+def test_every_mistake_is_named_with_its_file(tmp_path: Path, old: str, new: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=r"recipe\.toml") as caught:
+        load_recipes(write(tmp_path, FILE.replace(old, new, 1)))
+    assert told in str(caught.value)
+
+
+def test_an_active_recipe_that_is_not_in_the_file_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Name one of: DOOR-L, DOOR-R"):
+        load_recipes(write(tmp_path, FILE), "DOOR")
+
+
+def test_a_file_that_is_missing_or_no_text_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_recipes(tmp_path / "none.toml")
+    (tmp_path / "recipe.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_recipes(tmp_path / "recipe.toml")
