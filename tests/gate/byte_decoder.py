@@ -9,7 +9,7 @@ from edge.gate.codec import MAX_FRAME_BYTES, MAX_TWICE_BYTES, SEED, Counters
 from edge.gate.fields import FORMS
 from edge.gate.messages import Direction, Framing, Message
 
-PRINTABLE = {"crc": set(range(0x20, 0x7F)) - set(b"$*"), "twice": set(range(0x20, 0x7F)) - set(b"$*=")}
+PRINTABLE = {"crc": set(range(0x20, 0x7F)) - set(b"$*"), "twice": set(range(0x20, 0x7F)) - set(b"$=")}
 
 
 class ByteDecoder:
