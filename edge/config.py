@@ -34,6 +34,10 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     socket: Path
     """Unix socket where the inspector connects."""
     profile: Profile = "handshake"
+    link: Literal["ascii", "modbus"] = "ascii"
+    """`modbus`: the gate is a Modbus RTU server (`docs/modbus.md`), for cells whose PLC speaks nothing else; handshake only."""
+    unit: int = 1
+    """The gate's Modbus address."""
     framing: Literal["crc", "twice"] = "crc"
     """`twice` is the degraded framing for robots that cannot compute a CRC: every body is sent twice. It marks every record."""
     baudrate: int = 115_200
@@ -61,6 +65,8 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def link_name(self) -> str:
         """The link profile as every record names it."""
+        if self.link == "modbus":
+            return self.link
         return f"{self.profile}-degraded" if self.framing == "twice" else self.profile
 
     def __post_init__(self) -> None:
@@ -74,6 +80,10 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _between("gate.resend_ms", self.resend_ms, 1, 60_000)
         pinned = re.fullmatch(r"([0-9a-f]{64})?", self.bundle) is not None
         _require(pinned, "gate.bundle", self.bundle, "Give the 64 hex digits `cordon bundle show` prints, or leave it out")
+        plain = self.link == "ascii" or (self.profile == "handshake" and self.framing == "crc")
+        remedy = 'Modbus needs gate.profile = "handshake" and gate.framing = "crc", which are the defaults: leave them out'
+        _require(plain, "gate.link", f"{self.link} with {self.profile}, {self.framing}", remedy)
+        _between("gate.unit", self.unit, 1, 247)
         handshake = self.recipes is None or self.profile == "handshake"
         _require(handshake, "gate.recipes", self.recipes, 'They need gate.profile = "handshake"; leave them out for push')
         named = not self.recipe or (self.recipes is not None and NAME.match(self.recipe) is not None)

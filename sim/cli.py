@@ -1,4 +1,4 @@
-"""`cordon sim camera|robot|welds|line`: simulators for the demo, for commissioning and for tests with real ports."""
+"""`cordon sim camera|robot|modbus-robot|welds|demo`: simulators for the demo, for commissioning and for tests with real ports."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib import import_module
 COMMANDS = {
     "camera": "sim.camera",
     "robot": "sim.robot",
+    "modbus-robot": "sim.robot_modbus",
     "welds": "sim.dataset",
     "demo": "sim.demo",
 }

@@ -171,9 +171,7 @@ class GateDaemon:
     # the robot
 
     def _open_link(self) -> Link:
-        return open_link(
-            self.config.port, baudrate=self.config.baudrate, parity=self.config.parity, on_sent=self._sent, on_dropped=self._dropped
-        )
+        return open_link(self.config, on_sent=self._sent, on_dropped=self._dropped)
 
     def _sent(self, key: TriggerId) -> None:
         self.session.sent(key, time.monotonic_ns())

@@ -4,9 +4,11 @@ import os
 import select
 import tty
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from edge.config import GateConfig
 from edge.contract import TriggerId
 from edge.gate.codec import Decoder, encode_frame
 from edge.gate.link import Link, open_link
@@ -24,12 +26,9 @@ class Cable:
         tty.setraw(slave)
         self.sent: list[TriggerId] = []
         self.link: Link = open_link(
-            os.ttyname(slave),
-            baudrate=115_200,
-            parity="none",
+            GateConfig(port=os.ttyname(slave), records=Path("none"), socket=Path("none"), framing=framing),
             on_sent=self.sent.append,
             on_dropped=lambda key, why: pytest.fail(f"{key} dropped: {why}"),
-            framing=framing,
         )
         os.close(slave)
 
