@@ -17,6 +17,7 @@ CordonError
 │   └── PortGoneError        the device was unplugged while open
 ├── RecordError              the durable record
 │   ├── StorageError         a write or a commit failed
+│   │   └── DamagedError     the record file itself is corrupt, or another release's
 │   └── ChainError           the hash chain is broken: a record was changed or lost
 ├── ContractError            gate and inspector do not understand each other
 ├── DatasetError             a training or calibration folder that cannot be used
@@ -109,6 +110,10 @@ class RecordError(CordonError):
 
 class StorageError(RecordError):
     """A write or a commit failed; no ACCEPT may leave until the store was checked."""
+
+
+class DamagedError(StorageError):
+    """The record file itself is corrupt, or of another release: it has to be put aside."""
 
 
 class ChainError(RecordError):

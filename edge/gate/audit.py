@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge.errors import StorageError
-from edge.gate.store import check_chain, connect
+from edge.gate.chain import check_chain
+from edge.gate.database import connect
 
 
 class ChainReport(NamedTuple):

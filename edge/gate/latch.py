@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from edge.errors import StorageError
 
@@ -11,11 +14,23 @@ MAX_BYTES = 64 * 1024
 """Reasons beyond this are not written any more: the first ones say what to look at."""
 
 
+class Acknowledgement(NamedTuple):
+    """Who removed the latch, and the reasons that were read before."""
+
+    who: str
+    reasons: tuple[str, ...]
+
+
 class Latch:
-    """The file `<records>.latched`: one reason a line; while it exists, nothing is accepted, across restarts too."""
+    """The file `<records>.latched`: one reason a line; while it exists, nothing is accepted, across restarts too.
+
+    Acknowledging writes `<records>.acknowledged` (JSON: [who, reasons]) and then removes the latch; the gate puts that
+    note into the records and removes it.
+    """
 
     def __init__(self, records: Path) -> None:
         self.path = records.with_name(records.name + ".latched")
+        self.note_path = records.with_name(records.name + ".acknowledged")
 
     def set(self, why: str) -> None:
         """Add a reason and make it durable. Raises StorageError; the caller must then stay latched in memory."""
@@ -40,16 +55,41 @@ class Latch:
             return [f"{self.path} cannot be read: {exc.strerror}"]
         return text.decode("ascii", "replace").splitlines() or ["latched without a reason"]
 
-    def clear(self) -> list[str]:
-        """Acknowledge: remove the file; returns the reasons it held. Raises StorageError."""
+    def acknowledge(self, who: str) -> list[str]:
+        """Note who it was, remove the latch, and give the reasons it held (none: it was not latched). Raises StorageError."""
         reasons = self.reasons()
+        if not reasons:
+            return []
         try:
+            replace_durably(self.note_path, msgspec.json.encode(Acknowledgement(who, tuple(reasons))))
             self.path.unlink(missing_ok=True)
             sync_folder(self.path.parent)
         except OSError as exc:
             remedy = "Run as the gate's user or as root"
             raise StorageError(f"the latch {self.path} cannot be removed", seen=exc.strerror, remedy=remedy) from exc
         return reasons
+
+    def acknowledged(self) -> Acknowledgement | None:
+        """The note of who removed the latch; None without one (or when it cannot be understood: then nobody is named)."""
+        try:
+            return msgspec.json.decode(self.note_path.read_bytes(), type=Acknowledgement)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def forget_note(self) -> None:
+        """The note is in the records now."""
+        self.note_path.unlink(missing_ok=True)
+
+
+def replace_durably(path: Path, content: bytes) -> None:
+    """Write a small file so that it holds all of this or what it held before, whatever happens. Raises OSError."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

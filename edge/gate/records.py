@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from edge.errors import CordonError, RecordError
 from edge.gate.case import Ticket
+from edge.gate.latch import Latch
+from edge.gate.latch_watch import POLL_S, LatchWatch
 from edge.gate.rows import EventRow, Row
 from edge.gate.store import Stamped, Store
 
@@ -39,19 +41,33 @@ class Back(NamedTuple):
     """The store was opened again, checked, and has written everything that was kept."""
 
 
+class Latched(NamedTuple):
+    """Nothing may be accepted until a person acknowledged: at start (the latch of an earlier run) or after `latch()`."""
+
+    reasons: tuple[str, ...]
+
+
+class Acknowledged(NamedTuple):
+    """A person acknowledged every reason, and the records name them."""
+
+
 class Crashed(NamedTuple):
     """The thread ended by an error of the program; the gate must end too."""
 
     error: BaseException
 
 
-Result = Durable | Failed | Back | Crashed
+Result = Durable | Failed | Back | Latched | Acknowledged | Crashed
 
 
 class _Item(NamedTuple):
     rows: Sequence[Row]
     wall_ns: int
     ticket: Ticket | None
+
+
+class _Reason(NamedTuple):
+    why: str
 
 
 class Recorder:
@@ -61,12 +77,15 @@ class Recorder:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._store = store
         self._retry_s = retry_s
-        self._queue: SimpleQueue[_Item | str] = SimpleQueue()
+        self._queue: SimpleQueue[_Item | _Reason | str] = SimpleQueue()
         self._results: deque[Result] = deque()
         self._kept: list[Stamped] = []
         self._backlog: deque[tuple[Row, int]] = deque()
         self._lost = 0
         self._failing = False
+        self._watch = LatchWatch(Latch(store.path))
+        if reasons := self._watch.start():
+            self._post(Latched(reasons))
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
@@ -77,6 +96,11 @@ class Recorder:
     def submit(self, rows: Sequence[Row], ticket: Ticket | None = None) -> None:
         """Write these rows in one transaction, after everything submitted before."""
         self._queue.put(_Item(rows, time.time_ns(), ticket))
+
+    def latch(self, why: str) -> None:
+        """Nothing may be accepted until a person acknowledged this: `Latched` is posted at once, the file follows in the thread."""
+        self._post(Latched((why,)))
+        self._queue.put(_Reason(why))
 
     def checkpoint(self) -> None:
         """Checkpoint once nothing waits; only ask while no trigger is open."""
@@ -116,6 +140,7 @@ class Recorder:
             self._try_again()
         elif items:
             self._write(items)
+        self._mind_latch()
         if "stop" in commands:
             return self._finish()
         if "checkpoint" in commands and not self._failing and self._queue.empty():
@@ -126,10 +151,12 @@ class Recorder:
         items: list[_Item] = []
         commands: set[str] = set()
         try:
-            entry = self._queue.get(timeout=self._retry_s if self._failing else None)
+            entry = self._queue.get(timeout=self._pause_s())
             while True:
                 if isinstance(entry, str):
                     commands.add(entry)
+                elif isinstance(entry, _Reason):
+                    self._watch.add(entry.why)
                 else:
                     items.append(entry)
                 if len(items) >= BATCH or "stop" in commands:
@@ -138,6 +165,20 @@ class Recorder:
         except Empty:
             pass
         return items, commands
+
+    def _pause_s(self) -> float | None:
+        """How long to wait for work: for ever, unless something must be tried or looked at again."""
+        pauses = [self._retry_s] * self._failing + [POLL_S] * self._watch.latched
+        return min(pauses, default=None)
+
+    def _mind_latch(self) -> None:
+        """Make reasons durable; once somebody removed the latch, say so in the records, and only then accept again."""
+        self._watch.store()
+        if self._failing or (row := self._watch.removed()) is None:
+            return
+        self._write([_Item((row,), time.time_ns(), None)])
+        if not self._failing and self._watch.finish():
+            self._post(Acknowledged())
 
     def _write(self, items: list[_Item]) -> None:
         stamped = [self._store.stamp(row, item.wall_ns) for item in items for row in item.rows]

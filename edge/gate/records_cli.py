@@ -1,9 +1,11 @@
-"""`cordon records verify|show|quarantine`: prove the durable record, ask it about a part, put a damaged file aside."""
+"""`cordon records verify|show|acknowledge|quarantine`: prove the record, ask it about a part, let the gate accept again."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
+import pwd
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +14,28 @@ import msgspec
 
 from edge.config import load_config
 from edge.gate.audit import read_part, verify_chain
+from edge.gate.latch import Latch
 from edge.gate.machine import boot_id
-from edge.gate.store import quarantine
+from edge.gate.quarantine import quarantine
 
+_WORDS = {
+    "verify": "compute every hash again",
+    "acknowledge": "somebody looked at what latched the gate: let it accept again",
+    "quarantine": "rename a damaged file and start a new one",
+}
 DEFAULT_CONFIG = Path("/etc/cordon/cordon.toml")
 
 
 def records_main(argv: Sequence[str]) -> int:
-    """Run one of the three words; returns 0, or 1 when a part is unknown. Raises RecordError and ConfigError."""
+    """Run one of the words; returns 0, or 1 when a part is unknown. Raises RecordError and ConfigError."""
     arguments = _parser().parse_args(argv)
     path = arguments.file or arguments.records or load_config(arguments.config).gate.records
     if arguments.action == "verify":
         report = verify_chain(path)
         print(f"whole: {report.rows} rows in {path}\nhead   {report.head}")
         return 0
+    if arguments.action == "acknowledge":
+        return _acknowledge(path)
     if arguments.action == "quarantine":
         config = hashlib.sha256(arguments.config.read_bytes()).hexdigest() if arguments.config.is_file() else ""
         print(f"{path} is now {quarantine(path, boot=boot_id(), config=config)}; a new, empty file was started")
@@ -38,13 +48,29 @@ def records_main(argv: Sequence[str]) -> int:
     return 0 if found else 1
 
 
+def _acknowledge(path: Path) -> int:
+    reasons = Latch(path).acknowledge(_who())
+    for reason in reasons:
+        print(f"acknowledged: {reason}")
+    print("the gate accepts again once all else is in order" if reasons else f"nothing to acknowledge: {path} is not latched")
+    return 0
+
+
+def _who() -> str:
+    uid = os.getuid()
+    try:
+        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
+    except KeyError:
+        return f"uid {uid}"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cordon records", description=__doc__)
     words = parser.add_subparsers(dest="action", required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="take gate.records from here (default %(default)s)")
     common.add_argument("--records", type=Path, help="the record file itself")
-    for word, text in (("verify", "compute every hash again"), ("quarantine", "rename a damaged file and start a new one")):
+    for word, text in _WORDS.items():
         words.add_parser(word, parents=[common], help=text).add_argument("file", type=Path, nargs="?", help="same as --records")
     show = words.add_parser("show", parents=[common], help="what happened to a part")
     show.add_argument("part")

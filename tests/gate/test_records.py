@@ -15,10 +15,11 @@ from edge.contract import TriggerId
 from edge.errors import ChainError, StorageError
 from edge.gate.audit import read_part, verify_chain
 from edge.gate.case import Ticket
+from edge.gate.quarantine import quarantine
 from edge.gate.records import Back, Durable, Failed, Recorder, Result
 from edge.gate.records_cli import records_main
 from edge.gate.rows import DispositionRow, EventRow, TriggerRow, VerdictRow
-from edge.gate.store import Store, quarantine
+from edge.gate.store import Store
 
 SESSION = "0123456789abcdef"
 

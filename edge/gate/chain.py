@@ -1,0 +1,56 @@
+"""The hash chain of a record file: where it starts, every hash computed again, and the first break named."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from heapq import merge
+from typing import Any
+
+from edge.errors import ChainError
+from edge.gate.rows import GENESIS, TABLES, chained, columns_of
+
+REMEDY = "Keep the file as evidence, compare with the last copy, and run `cordon records quarantine` to go on with a new one"
+
+
+def check_chain(connection: sqlite3.Connection, *, newest: int | None = None) -> tuple[int, bytes]:
+    """Compute every hash again (or those of the `newest` rows); returns last number and hash. Raises ChainError at the first break."""
+    number, previous = 0, GENESIS
+    if newest is not None:
+        last = max(connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0] for table in TABLES)  # noqa: S608
+        number = max(0, last - newest)
+        previous = _hash_at(connection, number)
+    for found, table, values, stored in _rows_after(connection, number):
+        number += 1
+        if found != number:
+            raise ChainError("a record was removed", seen=f"row {number} is missing, next is {table} {found}", remedy=REMEDY)
+        previous = chained(previous, table, number, values)
+        if previous != stored:
+            raise ChainError("a record was changed", seen=f"row {number} in {table}", remedy=REMEDY)
+    return number, previous
+
+
+def last_row(connection: sqlite3.Connection) -> tuple[int, bytes]:
+    """Number and hash of the newest row."""
+    rows = [connection.execute(f"SELECT id, hash FROM {table} ORDER BY id DESC LIMIT 1").fetchone() for table in TABLES]  # noqa: S608
+    return max((row for row in rows if row is not None), default=(0, GENESIS))
+
+
+def _rows_after(connection: sqlite3.Connection, number: int) -> Iterator[tuple[int, str, tuple[Any, ...], bytes]]:
+    return merge(*(_table_after(connection, table, number) for table in TABLES), key=lambda row: row[0])
+
+
+def _table_after(connection: sqlite3.Connection, table: str, number: int) -> Iterator[tuple[int, str, tuple[Any, ...], bytes]]:
+    query = f"SELECT id, {', '.join(columns_of(table))}, hash FROM {table} WHERE id > ? ORDER BY id"  # noqa: S608
+    for row in connection.execute(query, (number,)):
+        yield row[0], table, row[1:-1], row[-1]
+
+
+def _hash_at(connection: sqlite3.Connection, number: int) -> bytes:
+    if number == 0:
+        return GENESIS
+    for table in TABLES:
+        row = connection.execute(f"SELECT hash FROM {table} WHERE id = ?", (number,)).fetchone()  # noqa: S608
+        if row is not None and isinstance(row[0], bytes):
+            return row[0]
+    raise ChainError("a record was removed", seen=f"row {number} is missing", remedy=REMEDY)

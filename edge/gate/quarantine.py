@@ -1,0 +1,79 @@
+"""A damaged record file is put aside as it is, a new one begins by saying so, and nothing is accepted until a person looked."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from edge.contract import Reason
+from edge.errors import ChainError, DamagedError, StorageError
+from edge.gate.latch import Latch, sync_folder
+from edge.gate.rows import EventRow
+from edge.gate.store import Store, lock
+
+
+class Opened(NamedTuple):
+    """The store, how many triggers of a dead gate were closed, and why nothing may be accepted yet ("": no damage found)."""
+
+    store: Store
+    left: int
+    damage: str
+
+
+def open_records(path: Path, *, boot: str, config: str, link: str = "") -> Opened:
+    """Open the records, close what a dead gate left open, and put a damaged file aside first.
+
+    Damaged is: not a database, a corrupt one, a broken chain, or another release's tables. Everything else stops the
+    gate, because a new file would hide it or fare no better: StorageError for a file in use, without rights, on a full
+    or failing disk, or of another program.
+    """
+    try:
+        return Opened(*_opened(path, boot, config, link), "")
+    except (DamagedError, ChainError) as exc:
+        damage = f"{exc.what} ({exc.seen})"
+        # The latch first: if the power goes now, the gate still knows at its next start that somebody must look.
+        Latch(path).set(f"records: {damage}")
+        quarantine(path, boot=boot, config=config, link=link, why=damage)
+    return Opened(*_opened(path, boot, config, link), damage)
+
+
+def _opened(path: Path, boot: str, config: str, link: str) -> tuple[Store, int]:
+    store = Store(path, boot=boot, config=config, link=link)
+    try:
+        left = store.leftovers(time.monotonic_ns())
+        if left:
+            store.commit([store.stamp(row, time.time_ns()) for row in left])
+    except BaseException:
+        store.abandon()
+        raise
+    return store, len(left)
+
+
+def quarantine(path: Path, *, boot: str, config: str, link: str = "", why: str = "") -> Path:
+    """Rename a damaged file (with its WAL) and start a new one whose first row says so; returns the new name of the old file."""
+    aside = path.with_name(f"{path.name}.quarantined-{time.strftime('%Y%m%dT%H%M%S')}-{os.urandom(4).hex()}")
+    with lock(path):
+        if not path.exists():
+            raise StorageError(f"there is no record file {path}", remedy="Give --config or --records of the gate that refused to start")
+        # The WAL goes first: a WAL left behind beside a new file would be taken for that file's own.
+        for suffix in ("-wal", "-shm", ""):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                _rename(part, aside.with_name(aside.name + suffix))
+        sync_folder(path.parent)
+    store = Store(path, boot=boot, config=config, link=link)
+    now_ns = time.monotonic_ns()
+    text = f"the records before this are in {aside.name}" + (f": {why}" if why else "")
+    row = EventRow(kind="records", reason=Reason.RECORD_FAULT.value, detail=text, camera="", count=1, first_ns=now_ns, at_ns=now_ns)
+    store.commit([store.stamp(row, time.time_ns())])
+    store.close()
+    return aside
+
+
+def _rename(old: Path, new: Path) -> None:
+    try:
+        old.rename(new)
+    except OSError as exc:
+        raise StorageError(f"{old} cannot be renamed", seen=exc.strerror, remedy="Check the folder's rights and the disk") from exc
