@@ -23,10 +23,10 @@ from edge.gate.log import Log
 from edge.gate.machine import boot_id
 from edge.gate.peer import InspectorSocket
 from edge.gate.push import PushSession
+from edge.gate.quarantine import open_records
 from edge.gate.records import Back, Crashed, Durable, Failed, Recorder
 from edge.gate.rows import EventRow
 from edge.gate.session import GateSession, settings_from
-from edge.gate.store import Store
 
 NS_PER_S = 1_000_000_000
 REOPEN_S = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -58,11 +58,11 @@ class GateDaemon:
             self.link: Link | None = self._open_link()
             opened.callback(self.link.close)
             self._say(f"port {self.config.port} at {self.config.baudrate} baud, profile {self.config.profile}", started_s)
-            store = Store(self.config.records, boot=boot_id(), config=config_hash)
+            store, left, damage = open_records(self.config.records, boot=boot_id(), config=config_hash)
             opened.callback(store.close)
-            left = store.leftovers(time.monotonic_ns())
-            store.commit([store.stamp(row, time.time_ns()) for row in left])
-            self._say(f"records {self.config.records}: {store.number} rows, {len(left)} left open before are closed", started_s)
+            self._say(f"records {self.config.records}: {store.number} rows, {left} left open before are closed", started_s)
+            if damage:
+                self._say(f"the records were damaged and are put aside; nothing is accepted until somebody looked: {damage}", started_s)
             self.inspector = InspectorSocket(self.config.socket)
             opened.pop_all()
         self.recorder = Recorder(store)
