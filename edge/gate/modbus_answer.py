@@ -62,7 +62,7 @@ class AnswerImage:
         elif isinstance(message, Nak):
             number = REFUSALS.index(message.reason) + 1
             values.update(refused_session=message.session, refused_sequence=message.sequence, refusal=number)
-        elif isinstance(message, (Verdict, PartVerdict, ChangeOver)):
+        elif isinstance(message, (Verdict, PartVerdict, ChangeOver)) and message.session == values["session"]:
             self._answer(message, not_after_ns)
 
     def _begin(self, session: str) -> None:

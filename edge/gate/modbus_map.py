@@ -72,7 +72,8 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal.PART,
 )
 """As REASONS, but counted from 1: 0 means none."""
-DONE_WORDS = {Done.ACCEPTED: 0x2B6C, Done.REJECTED: 0xD493}
+DONE_WORDS = {Done.ACCEPTED: 0x01DB, Done.REJECTED: 0xFE24}
+"""Each the other's complement, and 8 bits away from every verdict's code."""
 STATES: tuple[State, ...] = (State.READY, State.BUSY, State.WAIT, State.FAULT)
 
 
