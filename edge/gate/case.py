@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import msgspec
 
 from edge.contract import Outcome, Reason, Report, Settled, ToInspector, TriggerId
-from edge.gate.messages import Done, Message, PartVerdict, Verdict
+from edge.gate.messages import Done, Message, PartQuery, PartVerdict, Trigger, Verdict
 from edge.gate.rows import Disposition, DispositionRow, Row, TriggerRow, VerdictRow
-from edge.gate.verdict import Asked, Decision
+from edge.gate.verdict import Asked, Decision, Plan
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -47,7 +47,13 @@ class Discard(msgspec.Struct, frozen=True):
     """Forget bytes that were not sent yet: their session is over."""
 
 
-Action = Send | Record | Tell | Discard
+class Latch(msgspec.Struct, frozen=True):
+    """Make durable that nothing may be accepted until a person acknowledged this; the session itself obeys at once."""
+
+    why: str
+
+
+Action = Send | Record | Tell | Discard | Latch
 
 
 class Stage(enum.Enum):
@@ -70,6 +76,14 @@ class Case:
     """Decided and durable before this, or rejected."""
     deadline_ns: int
     """Last moment to hand a byte of the verdict to the port."""
+    heard: Trigger | PartQuery | None = None
+    """The robot's message; the very same one again is a repetition, anything else under its sequence is not."""
+    recipe: str = ""
+    """Active when it opened."""
+    plan: Plan | None = None
+    """What the recipes said of it when it opened."""
+    missing: tuple[str, ...] = ()
+    """Part query: welds that are not accepted, in the recipe's order."""
     stage: Stage = Stage.WAITING
     trigger_durable: bool = False
     decided: Decision | None = None
@@ -99,6 +113,7 @@ class Case:
             part=asked.part,
             weld=asked.weld,
             typology=asked.typology,
+            recipe=self.recipe,
             opened_by=asked.by,
             opened_ns=self.opened_ns,
         )
@@ -139,10 +154,16 @@ class Case:
 
     def prepare(self, decision: Decision) -> Send:
         """The one verdict of this case."""
-        asked = self.asked
         self.sending = decision
         self.stage = Stage.SENDING
-        self.answer = Verdict(
+        self.answer = self._part_answer(decision) if self.asked.by == "part" else self._weld_answer(decision)
+        # An ACCEPT never leaves after the deadline; a REJECT may follow a little later.
+        grace_ns = 0 if decision.outcome is Outcome.ACCEPT else self.deadline_ns - self.opened_ns
+        return self.resend(self.deadline_ns + grace_ns)
+
+    def _weld_answer(self, decision: Decision) -> Verdict:
+        asked = self.asked
+        return Verdict(
             session=asked.session,
             sequence=asked.sequence,
             part=asked.part,
@@ -150,9 +171,18 @@ class Case:
             outcome=decision.outcome,
             reason=decision.reason,
         )
-        # An ACCEPT never leaves after the deadline; a REJECT may follow a little later.
-        grace_ns = 0 if decision.outcome is Outcome.ACCEPT else self.deadline_ns - self.opened_ns
-        return self.resend(self.deadline_ns + grace_ns)
+
+    def _part_answer(self, decision: Decision) -> PartVerdict:
+        asked = self.asked
+        return PartVerdict(
+            session=asked.session,
+            sequence=asked.sequence,
+            part=asked.part,
+            missing=len(self.missing),
+            first=self.missing[0] if self.missing else None,
+            outcome=decision.outcome,
+            reason=decision.reason,
+        )
 
     def resend(self, not_after_ns: int) -> Send:
         """The same answer as before."""

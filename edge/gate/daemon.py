@@ -13,10 +13,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from edge.config import Config, load_config
+from edge.config import Config, GateConfig, load_config
 from edge.contract import TriggerId
 from edge.errors import ContractError, LinkError, PortBusyError, PortGoneError, PortMissingError
-from edge.gate.case import Action, Discard, Record, Send, Tell
+from edge.gate.case import Action, Discard, Latch, Record, Send, Tell
 from edge.gate.handshake import HandshakeSession
 from edge.gate.link import Link, open_link
 from edge.gate.log import Log
@@ -24,9 +24,11 @@ from edge.gate.machine import boot_id
 from edge.gate.peer import InspectorSocket
 from edge.gate.push import PushSession
 from edge.gate.quarantine import open_records
-from edge.gate.records import Back, Crashed, Durable, Failed, Recorder
+from edge.gate.recipe import RecipeBook, load_recipes
+from edge.gate.records import Acknowledged, Back, Crashed, Durable, Failed, Latched, Recorder
 from edge.gate.rows import EventRow
-from edge.gate.session import GateSession, settings_from
+from edge.gate.session import GateSession
+from edge.gate.settings import settings_from
 
 NS_PER_S = 1_000_000_000
 REOPEN_S = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -41,6 +43,13 @@ def _nonce() -> str:
     return os.urandom(4).hex()
 
 
+def _session(config: GateConfig, recipes: RecipeBook | None) -> GateSession:
+    settings = settings_from(config)
+    if config.profile == "push":
+        return PushSession(settings, _nonce)
+    return HandshakeSession(settings, _nonce, None if recipes is None else recipes.recipes)
+
+
 class GateDaemon:
     """Opens port, records and socket in this order; `step()` handles what is ready, `run()` repeats it until SIGTERM.
 
@@ -52,13 +61,13 @@ class GateDaemon:
         self.config = config.gate
         self.log = Log("gate")
         self.stopping = False
-        kind = PushSession if self.config.profile == "push" else HandshakeSession
-        self.session: GateSession = kind(settings_from(self.config), _nonce)
+        recipes = load_recipes(self.config.recipes, self.config.recipe) if self.config.recipes is not None else None
+        self.session = _session(self.config, recipes)
         with ExitStack() as opened:
             self.link: Link | None = self._open_link()
             opened.callback(self.link.close)
             self._say(f"port {self.config.port} at {self.config.baudrate} baud, profile {self.config.profile}", started_s)
-            store, left, damage = open_records(self.config.records, boot=boot_id(), config=config_hash)
+            store, left, damage = open_records(self.config.records, boot=boot_id(), config=config_hash, link=self.config.link_name)
             opened.callback(store.close)
             self._say(f"records {self.config.records}: {store.number} rows, {left} left open before are closed", started_s)
             if damage:
@@ -72,7 +81,10 @@ class GateDaemon:
         self._wake_in.setblocking(False)
         self._watch()
         self.session.note("gate", None, f"started, boot {boot_id()}, configuration {config_hash}", self._busy_ns)
+        if recipes is not None:
+            self.session.note("recipe", None, f"{len(recipes.recipes)} recipes, file {recipes.sha256}", self._busy_ns)
         self.session.link_up(self._busy_ns)
+        self._take_results()
         self._act()
         self._say(f"waiting for the robot, and for the inspector on {self.config.socket}", started_s)
 
@@ -165,6 +177,8 @@ class GateDaemon:
                     self.log.say(f"{row.kind} {row.reason} {row.detail}" + (f" ({row.count} times)" if row.count > 1 else ""))
         elif isinstance(action, Tell):
             self.inspector.tell(action.message)
+        elif isinstance(action, Latch):
+            self.recorder.latch(action.why)
         elif isinstance(action, Discard) and self.link is not None:
             self.link.discard()
 
@@ -293,6 +307,10 @@ class GateDaemon:
                 self.session.record_failed(result.ticket, result.why, now_ns)
             elif isinstance(result, Back):
                 self.session.store_back(now_ns)
+            elif isinstance(result, Latched):
+                self.session.latched_for(result.reasons, now_ns)
+            elif isinstance(result, Acknowledged):
+                self.session.acknowledged(now_ns)
             elif isinstance(result, Crashed):
                 raise result.error
 

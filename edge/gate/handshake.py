@@ -1,168 +1,109 @@
-"""The handshake profile: hello with nonces, trigger, verdict, confirmation, and heartbeats both ways."""
+"""The handshake profile: trigger, verdict and confirmation, change-over and part verdict; the robot is master."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from edge.contract import Expect, Outcome, Reason, Report, TriggerId
-from edge.gate import messages
-from edge.gate.case import Case, Discard, Record, Stage, Tell, Ticket
-from edge.gate.messages import Ack, Done, Heartbeat, Hello, Message, Nak, Refusal, State, Trigger, TriggerAck
-from edge.gate.rows import Disposition
-from edge.gate.session import NS_PER_MS, GateSession, Settings, reply
+from edge.contract import Expect, Outcome, Reason, Report
+from edge.gate.case import Case, Record, Stage, Tell, Ticket
+from edge.gate.messages import Ack, ChangeOver, Done, Message, Nak, PartQuery, Refusal, Trigger, TriggerAck
+from edge.gate.parts import PartFacts, decide_part, notes_of
+from edge.gate.recipe import Recipe
+from edge.gate.robot_session import RobotSession
+from edge.gate.rows import Disposition, EventRow
+from edge.gate.settings import Settings
 from edge.gate.verdict import Asked, Decision, refuse_early
 
-NO_SESSION = "0" * 16
 
+class HandshakeSession(RobotSession):
+    """The gate answers, and never sends a verdict nobody asked for."""
 
-class HandshakeSession(GateSession):
-    """The robot is master: the gate answers, and never sends a verdict nobody asked for."""
-
-    def __init__(self, settings: Settings, nonce: Callable[[], str]) -> None:
-        super().__init__(settings, nonce)
-        self._robot_nonce = ""
-        self._hello = Hello(nonce="00000000")
-        self._last = 0
-        """Highest sequence of this session."""
-        self._robot_ns = 0
-        self._robot_counter: int | None = None
-        self._beat_ns = 0
-        self._beats = 0
-        self._early: Report | None = None
+    def __init__(self, settings: Settings, nonce: Callable[[], str], recipes: Mapping[str, Recipe] | None = None) -> None:
+        """`nonce` gives 8 fresh random hex digits. Without `recipes` welds are judged one by one and no part has a verdict."""
+        super().__init__(settings, nonce, recipes)
+        self._changed: tuple[ChangeOver, ChangeOver | Nak] | None = None
+        """The last change-over and its answer."""
 
     def next_ns(self, now_ns: int) -> int:
         """When `tick` is due at the latest."""
         due = [super().next_ns(now_ns)]
-        if self.session is not None:
-            due += [self._beat_ns, self._robot_ns + self.settings.silence_ns]
         for case in self._cases.values():
             if case.stage is Stage.SENT:
                 due += [self._ack_due_ns(case), case.resend_ns] if self._may_resend(case) else [self._ack_due_ns(case)]
         return min(due)
 
-    def received(self, message: Message, now_ns: int) -> None:
-        """A whole message of the robot."""
-        if isinstance(message, Hello):
-            self._hello_from(message, now_ns)
-            return
-        session = getattr(message, "session", NO_SESSION)
-        sequence = getattr(message, "sequence", 0)
-        if self.session is None or session != self.session:
-            self.note("session", Reason.SESSION_LOST, f"{type(message).__name__} for session {session}, open is {self.session}", now_ns)
-            self._nak(session, sequence, Refusal.SESSION, now_ns)
-            return
-        if not isinstance(message, Heartbeat) or message.counter != self._robot_counter:
-            self._robot_ns = now_ns
-        if isinstance(message, Heartbeat):
-            self._robot_counter = message.counter
-        elif isinstance(message, Trigger):
-            self._triggered(message, now_ns)
-        elif isinstance(message, Ack):
-            self._confirmed(message, now_ns)
-
     def tick(self, now_ns: int) -> None:
         """Do what is due."""
         super().tick(now_ns)
-        if self.session is None:
-            return
-        if now_ns >= self._robot_ns + self.settings.silence_ns:
-            self._end_session("the robot's heartbeat stopped", now_ns)
-            return
         for case in list(self._cases.values()):
             if case.stage is Stage.SENT:
                 self._press(case, now_ns)
-        if now_ns >= self._beat_ns:
-            self._heartbeat(now_ns)
 
-    # session
+    def _asked(self, message: Message, now_ns: int) -> None:
+        if isinstance(message, Trigger | PartQuery):
+            known = self._cases.get(message.sequence) or self._closed.get(message.sequence)
+            if known is not None and known.heard == message:
+                self._repeat(known, now_ns)
+            elif self._advance(message.sequence, now_ns):
+                self._case_for(message, now_ns)
+        elif isinstance(message, ChangeOver):
+            self._change_over(message, now_ns)
+        elif isinstance(message, Ack):
+            self._confirmed(message, now_ns)
 
-    def _hello_from(self, hello: Hello, now_ns: int) -> None:
-        refusal = self._objection(hello)
-        if refusal is not None:
-            self.note("session", Reason.SESSION_LOST, f"hello refused ({refusal.value}): {hello}", now_ns)
-            self._nak(hello.nonce + "0" * 8, 0, refusal, now_ns)
+    def _advance(self, sequence: int, now_ns: int) -> bool:
+        """A new sequence is above the last one; anything else was used before and is refused."""
+        if sequence <= self._last:
+            self.note("trigger", Reason.FRAME_UNBOUND, f"sequence {sequence} was used before, last is {self._last}", now_ns)
+            self._nak(self.session or "", sequence, Refusal.SEQUENCE, now_ns)
+            return False
+        missing = sequence - self._last - 1
+        if missing:
+            self.note("trigger", Reason.NO_FRAME, f"{missing} triggers before {sequence} never arrived", now_ns, count=missing)
+        self._last = sequence
+        return True
+
+    # triggers and part queries
+
+    def _case_for(self, message: Trigger | PartQuery, now_ns: int) -> None:
+        """Open the case of a message that was not heard before."""
+        if isinstance(message, PartQuery) and self._parts is None:
+            self.note("part", Reason.RECIPE, f"a query for part {message.part}, but no recipes are configured", now_ns)
+            self._nak(message.session, message.sequence, Refusal.RECIPE, now_ns)
             return
-        if self.session is None or hello.nonce != self._robot_nonce:
-            self._begin(hello, now_ns)
-        self._actions.append(reply(self._hello, now_ns, self.settings))
-        self._heartbeat(now_ns)
-
-    def _objection(self, hello: Hello) -> Refusal | None:
-        if not (hello.major >= messages.LOWEST_MAJOR and hello.lowest <= messages.MAJOR) or hello.must & ~messages.KNOWN_FEATURES:
-            return Refusal.VERSION
-        if hello.profile != "H":
-            return Refusal.PROFILE
-        if 0 < hello.deadline_ms * NS_PER_MS < self.settings.budget_ns:
-            return Refusal.DEADLINE
-        return None
-
-    def _begin(self, hello: Hello, now_ns: int) -> None:
-        if self.session is not None:
-            self._end_session("the robot opened a new session", now_ns)
-        own = self._nonce()
-        self._robot_nonce, self._robot_ns, self._robot_counter = hello.nonce, now_ns, None
-        self.session, self._last, self._early = hello.nonce + own, 0, None
-        budget_ms = min(0xFFFF, self.settings.budget_ns // NS_PER_MS)
-        self._hello = Hello(nonce=own, peer=hello.nonce, deadline_ms=budget_ms)
-        self.note("session", None, f"session {self.session}, robot protocol {hello.major}.{hello.minor}", now_ns)
-
-    def _end_session(self, why: str, now_ns: int) -> None:
-        self.note("session", Reason.SESSION_LOST, why, now_ns)
-        self._void(Disposition.SESSION_LOST, why, now_ns)
-        self._actions.append(Discard())
-
-    def _heartbeat(self, now_ns: int) -> None:
-        assert self.session is not None
-        self._beats = (self._beats + 1) & 0xFFFF
-        bundle = self.inspector.bundle[:8] if self.inspector and self.inspector.bundle else "0" * 8
-        beat = Heartbeat(session=self.session, state=self._own_state(now_ns), counter=self._beats, bundle=bundle)
-        self._actions.append(reply(beat, now_ns, self.settings))
-        self._beat_ns = now_ns + self.settings.heartbeat_ns
-
-    def _own_state(self, now_ns: int) -> State:
-        if not self.idle:
-            return State.BUSY
-        assert self.session is not None
-        probe = Asked(session=self.session, sequence=1, part="-", weld="-", typology=None, by="trigger")
-        refused = refuse_early(self._facts(Case(asked=probe, opened_ns=now_ns, cutoff_ns=now_ns, deadline_ns=now_ns), None, now_ns))
-        if refused is None:
-            return State.READY
-        return State.WAIT if refused.reason is Reason.NOT_READY else State.FAULT
-
-    def _nak(self, session: str, sequence: int, reason: Refusal, now_ns: int) -> None:
-        self._actions.append(reply(Nak(session=session, sequence=sequence, reason=reason), now_ns, self.settings))
-
-    # triggers
-
-    def _triggered(self, trigger: Trigger, now_ns: int) -> None:
-        known = self._cases.get(trigger.sequence) or self._closed.get(trigger.sequence)
-        asked = Asked(
-            session=trigger.session,
-            sequence=trigger.sequence,
-            part=trigger.part,
-            weld=trigger.weld,
-            typology=trigger.typology,
-            by="trigger",
-        )
-        if known is not None and known.asked == asked:
-            self._repeat(known, now_ns)
-        elif trigger.sequence <= self._last:
-            self.note("trigger", Reason.FRAME_UNBOUND, f"sequence {trigger.sequence} was used before, last is {self._last}", now_ns)
-            self._nak(trigger.session, trigger.sequence, Refusal.SEQUENCE, now_ns)
+        busy = not self.idle
+        if not busy:
+            for case in list(self._cases.values()):
+                self._close(case, Disposition.SUPERSEDED, "the next trigger came before the confirmation", now_ns)
+        case = self._open(self._asked_by(message), now_ns)
+        case.heard = message
+        if self._parts is not None:
+            case.recipe = self._parts.active
+        if isinstance(message, PartQuery):
+            self._part_query(case, message, busy, now_ns)
         else:
-            self._new_trigger(asked, now_ns)
+            self._trigger(case, message, busy, now_ns)
 
-    def _new_trigger(self, asked: Asked, now_ns: int) -> None:
-        if asked.sequence != self._last + 1:
-            missing = asked.sequence - self._last - 1
-            self.note("trigger", Reason.NO_FRAME, f"{missing} triggers before {asked.sequence} never arrived", now_ns, count=missing)
-        self._last = asked.sequence
-        if not self.idle:
-            self._refuse_busy(asked, now_ns)
+    def _asked_by(self, message: Trigger | PartQuery) -> Asked:
+        part = isinstance(message, PartQuery)
+        recipe = self._parts.recipe if self._parts is not None else None
+        planned = recipe.typology(message.weld) if isinstance(message, Trigger) and recipe is not None else None
+        return Asked(
+            session=message.session,
+            sequence=message.sequence,
+            part=message.part,
+            weld="" if isinstance(message, PartQuery) else message.weld,
+            typology=None if isinstance(message, PartQuery) else message.typology or planned,
+            by="part" if part else "trigger",
+        )
+
+    def _trigger(self, case: Case, trigger: Trigger, busy: bool, now_ns: int) -> None:
+        if self._parts is not None:
+            case.plan = self._parts.plan(trigger)
+            self._parts.show(trigger)
+        if busy:
+            self._refuse_busy(case, now_ns)
             return
-        for case in list(self._cases.values()):
-            self._close(case, Disposition.SUPERSEDED, "the next trigger came before the confirmation", now_ns)
-        case = self._open(asked, now_ns)
         self._last_refused = ""
         early, self._early = self._early, None
         decision = refuse_early(self._facts(case, None, now_ns))
@@ -173,15 +114,39 @@ class HandshakeSession(GateSession):
         if early is not None:
             self._match_early(early, case, now_ns)
         if case.stage is Stage.WAITING:
-            expect = Expect(TriggerId(asked.session, asked.sequence), asked.part, asked.weld, asked.typology)
-            self._actions.append(Tell(expect))
+            asked = case.asked
+            self._actions.append(Tell(Expect(case.key, asked.part, asked.weld, asked.typology)))
 
-    def _refuse_busy(self, asked: Asked, now_ns: int) -> None:
-        case = self._open(asked, now_ns)
+    def _part_query(self, case: Case, query: PartQuery, busy: bool, now_ns: int) -> None:
+        assert self._parts is not None
+        missing, accepted = self._parts.missing(query.part), self._parts.accepted(query.part)
+        self._parts.end(query)
+        if busy:
+            self._refuse_busy(case, now_ns)
+            return
+        case.missing = tuple(weld for weld, _ in missing)
+        facts = PartFacts(
+            now_ns=now_ns,
+            cutoff_ns=case.cutoff_ns,
+            session=self.session if self._link else None,
+            asked=case.asked,
+            store_healthy=self.store_healthy,
+            latched=self.latched,
+            recipe=self._parts.active or None,
+            welds=len(self._parts.recipe.weld) if self._parts.recipe else 0,
+            accepted=accepted,
+            missing=missing,
+        )
+        decision = decide_part(facts)
+        notes = notes_of(missing)[1 if decision.reason is Reason.WELDS_MISSING else 0 :]
+        rows = [_event("part", Reason.WELDS_MISSING, f"part {query.part}, query {query.sequence}: {note}", now_ns) for note in notes]
+        self._conclude(case, decision, None, now_ns, rows=(case.trigger_row(), *rows))
+
+    def _refuse_busy(self, case: Case, now_ns: int) -> None:
         case.refused_busy, case.stage = True, Stage.SENT
-        decision = Decision(Outcome.REJECT, Reason.BUSY, "another trigger is open")
-        self._nak(asked.session, asked.sequence, Refusal.BUSY, now_ns)
-        self._write(case.trigger_row(), case.verdict_row(decision, None, now_ns))
+        case.decided = Decision(Outcome.REJECT, Reason.BUSY, "another trigger is open")
+        self._nak(case.key.session, case.key.sequence, Refusal.BUSY, now_ns)
+        self._write(case.trigger_row(), case.verdict_row(case.decided, None, now_ns))
         self._close(case, Disposition.REFUSED, "answered with NAK BUSY", now_ns)
 
     def _repeat(self, case: Case, now_ns: int) -> None:
@@ -203,8 +168,32 @@ class HandshakeSession(GateSession):
 
     def _trigger_durable(self, case: Case, now_ns: int) -> None:
         if case.stage in (Stage.WAITING, Stage.COMMITTING):
-            ack = TriggerAck(session=case.key.session, sequence=case.key.sequence)
-            self._actions.append(reply(ack, now_ns, self.settings))
+            self._reply(TriggerAck(session=case.key.session, sequence=case.key.sequence), now_ns)
+
+    def _after_closing(self, case: Case, done: Disposition) -> None:
+        if self._parts is not None and case.asked.by == "trigger":
+            self._parts.settle(case.asked, case.decided, case.sending if case.sent_ns is not None else None, done)
+
+    # change-over
+
+    def _change_over(self, change: ChangeOver, now_ns: int) -> None:
+        if self._changed is not None and self._changed[0] == change:
+            self._reply(self._changed[1], now_ns)
+            return
+        if not self._advance(change.sequence, now_ns):
+            return
+        refusal = self._no_change_over(change)
+        open_parts = self._parts.open if self._parts is not None else ()
+        text = f"change-over to {change.recipe}" + (f" refused: {refusal.value}, open parts: {', '.join(open_parts)}" if refusal else "")
+        self._write(_event("recipe", Reason.RECIPE if refusal else None, text, now_ns))
+        answer = Nak(session=change.session, sequence=change.sequence, reason=refusal) if refusal else change
+        self._changed = (change, answer)
+        self._reply(answer, now_ns)
+
+    def _no_change_over(self, change: ChangeOver) -> Refusal | None:
+        if self._parts is None:
+            return Refusal.RECIPE
+        return self._parts.change_over(change.recipe) if self.idle else Refusal.PART
 
     # frames
 
@@ -265,15 +254,33 @@ class HandshakeSession(GateSession):
             return
         sent = case.sending.outcome
         case.done = ack.done
-        if ack.outcome is not sent or (ack.done is Done.ACCEPTED and sent is not Outcome.ACCEPT):
-            text = f"sent {sent.value}, the robot read {ack.outcome.value} and says {ack.done.value}"
-            self._close(case, Disposition.MISMATCH, text, now_ns)
-            self._end_session(f"confirmation of trigger {ack.sequence} contradicts the verdict: {text}", now_ns)
+        let_pass = ack.done is Done.ACCEPTED and sent is not Outcome.ACCEPT
+        if ack.outcome is sent and not let_pass:
+            self._close(case, Disposition(ack.done.value), "", now_ns)
             return
-        self._close(case, Disposition(ack.done.value), "", now_ns)
+        text = f"sent {sent.value}, the robot read {ack.outcome.value} and says {ack.done.value}"
+        if let_pass:
+            self._escaped(case, text, now_ns)
+        self._close(case, Disposition.MISMATCH, text, now_ns)
+        self._end_session(f"confirmation of trigger {ack.sequence} contradicts the verdict: {text}", now_ns)
 
     def _confirmed_closed(self, ack: Ack, now_ns: int) -> None:
-        known = self._closed.get(ack.sequence)
-        if known is not None and known.sending is not None and (known.sending.outcome, known.done) == (ack.outcome, ack.done):
+        """A confirmation of nothing that waits for one: harmless as a repetition, alarming when the robot let a part pass unasked."""
+        known = self._cases.get(ack.sequence) or self._closed.get(ack.sequence)
+        sent = known.sending.outcome if known is not None and known.sending is not None else None
+        if known is not None and sent is not None and (sent, known.done) == (ack.outcome, ack.done):
             return
         self.note("ack", Reason.DEADLINE, f"confirmation of trigger {ack.sequence} ({ack.done.value}) is late or unasked", now_ns)
+        never_asked = known is None and ack.sequence > self._last
+        if ack.done is Done.ACCEPTED and (never_asked or (known is not None and sent is not Outcome.ACCEPT)):
+            self._escaped(known, f"sent {sent.value if sent else 'nothing'}, the robot says {ack.done.value}", now_ns)
+
+    def _escaped(self, case: Case | None, text: str, now_ns: int) -> None:
+        """The robot says that it let a part pass which the gate did not accept: a bad weld may be on its way."""
+        what = f"{case.asked.part} {case.asked.weld}, trigger {case.key.sequence}" if case else "a trigger nobody heard of"
+        self._latch(f"possible escape in session {self.session}: {what}: {text}", now_ns)
+
+
+def _event(kind: str, reason: Reason | None, detail: str, now_ns: int) -> EventRow:
+    """A row of its own, which no other event may swallow."""
+    return EventRow(kind=kind, reason=reason.value if reason else "", detail=detail, camera="", count=1, first_ns=now_ns, at_ns=now_ns)

@@ -10,7 +10,8 @@ from edge.contract import Outcome, Reason, Report
 from edge.gate.case import Case
 from edge.gate.messages import Hello, Message, Nak, Refusal
 from edge.gate.rows import Disposition
-from edge.gate.session import GateSession, Settings, reply
+from edge.gate.session import GateSession
+from edge.gate.settings import Settings
 from edge.gate.verdict import Asked, Decision
 
 MAX_PENDING = 32
@@ -39,8 +40,7 @@ class PushSession(GateSession):
         """A robot that talks here is set to the other profile; it is told so, and nothing else happens."""
         self.note("link", None, f"the robot sent {type(message).__name__} although the profile is push", now_ns)
         if isinstance(message, Hello):
-            nak = Nak(session=message.nonce + "0" * 8, sequence=0, reason=Refusal.PROFILE)
-            self._actions.append(reply(nak, now_ns, self.settings))
+            self._reply(Nak(session=message.nonce + "0" * 8, sequence=0, reason=Refusal.PROFILE), now_ns)
 
     def _reported(self, report: Report, now_ns: int) -> None:
         if not self._link or self.session is None:

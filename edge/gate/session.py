@@ -2,97 +2,42 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 
-import msgspec
-
-from edge.config import GateConfig, Profile
 from edge.contract import FrameEvent, InspectorState, Outcome, Reason, Report, ToGate, TriggerId
-from edge.gate.case import Action, Case, Record, Send, Stage, Tell, Ticket
-from edge.gate.events import EventBook
+from edge.gate.case import Action, Stage, Ticket
+from edge.gate.casework import HISTORY, CaseWork
+from edge.gate.latches import FAILURE_REASONS
 from edge.gate.messages import Message
-from edge.gate.rows import Disposition, Row
-from edge.gate.verdict import Asked, Decision, Facts, decide, refuse_early
+from edge.gate.rows import Disposition
+from edge.gate.settings import NS_PER_MS, Settings, settings_from
+from edge.gate.verdict import Decision
 
-HISTORY = 64
-"""Closed triggers remembered for repeats."""
-NS_PER_MS = 1_000_000
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration in nanoseconds."""
-
-    profile: Profile
-    budget_ns: int
-    margin_ns: int
-    heartbeat_ns: int
-    silence_ns: int
-    """This long without a sign of life, and the peer counts as gone."""
-    ack_timeout_ns: int
-    resend_ns: int
-    pinned: str
+__all__ = ["HISTORY", "NS_PER_MS", "GateSession", "Settings", "settings_from"]
 
 
-def settings_from(config: GateConfig) -> Settings:
-    """The part of the configuration this state machine needs."""
-
-    def ns(milliseconds: float) -> int:
-        return int(milliseconds * NS_PER_MS)
-
-    return Settings(
-        profile=config.profile,
-        budget_ns=ns(config.budget_ms),
-        margin_ns=ns(config.margin_ms),
-        heartbeat_ns=ns(config.heartbeat_ms),
-        silence_ns=ns(config.heartbeat_ms) * config.missed_heartbeats,
-        ack_timeout_ns=ns(config.ack_timeout_ms),
-        resend_ns=ns(config.resend_ms),
-        pinned=config.bundle,
-    )
-
-
-def reply(message: Message, now_ns: int, settings: Settings) -> Send:
-    """Anything but a verdict: worth sending for one heartbeat interval."""
-    return Send(message, now_ns + settings.heartbeat_ns)
-
-
-class GateSession(ABC):
+class GateSession(CaseWork):
     """What both link profiles share. Times are CLOCK_MONOTONIC ns; after every call, `take()` gives the actions in order."""
 
     def __init__(self, settings: Settings, nonce: Callable[[], str]) -> None:
-        self.settings = settings
-        self.session: str | None = None
-        self.store_healthy = True
-        self.inspector: InspectorState | None = None
+        """`nonce` gives 8 fresh random hex digits."""
+        super().__init__(settings)
         self._nonce = nonce
-        """Gives 8 fresh random hex digits."""
-        self._link = False
-        self._connected = False
         self._heard_ns = 0
-        self._silent = False
-        self._last_refused = ""
-        self._cases: OrderedDict[int, Case] = OrderedDict()
-        self._closed: OrderedDict[int, Case] = OrderedDict()
-        self._events = EventBook()
-        self._actions: list[Action] = []
+        self._counted = False
+        """A failure of the engine was counted since the inspector connected."""
 
     def take(self) -> list[Action]:
         """The actions asked for since the last call, to be done in this order."""
         actions, self._actions = self._actions, []
         return actions
 
-    @property
-    def idle(self) -> bool:
-        """True while no trigger waits for its verdict."""
-        return all(case.stage is Stage.SENT for case in self._cases.values())
-
     def next_ns(self, now_ns: int) -> int:
         """When `tick` is due at the latest."""
         due = [case.cutoff_ns for case in self._cases.values() if case.stage in (Stage.WAITING, Stage.COMMITTING)]
         if self._connected and not self._silent:
-            due.append(self._heard_ns + self.settings.silence_ns)
+            due.append(self._heard_ns + self.settings.inspector_silence_ns)
         events_ns = self._events.next_ns()
         return min([*due, now_ns + 10**9] if events_ns is None else [*due, events_ns, now_ns + 10**9])
 
@@ -112,6 +57,9 @@ class GateSession(ABC):
     def noise(self, kind: str, count: int, now_ns: int) -> None:
         """The decoder threw something away."""
         self.note("noise", None, kind, now_ns, camera=kind, count=count)
+        why = None if kind == "echoed" else self._latches.noise(count, now_ns)
+        if why is not None:
+            self._latch(why, now_ns)
 
     @abstractmethod
     def received(self, message: Message, now_ns: int) -> None:
@@ -142,6 +90,7 @@ class GateSession(ABC):
     def inspector_up(self, now_ns: int) -> None:
         """An inspector connected; it counts as ready only once it says so."""
         self._connected, self._silent, self.inspector, self._heard_ns = True, False, None, now_ns
+        self._counted = False
 
     def inspector_down(self, why: str, now_ns: int) -> None:
         """The inspector's connection ended: whatever waits for it is rejected at once."""
@@ -154,6 +103,7 @@ class GateSession(ABC):
         self._heard_ns, self._silent = now_ns, False
         if isinstance(message, Report):
             self._reported(message, now_ns)
+            self._count_failure(message.reason, message.detail, now_ns)
         elif isinstance(message, InspectorState):
             self._state(message, now_ns)
         else:
@@ -166,6 +116,17 @@ class GateSession(ABC):
             text = f"pid {state.pid} {'ready' if state.ready else 'not ready'}, {state.backend}, bundle {state.bundle[:12]} {state.fault}"
             self.note("inspector", reason, text, now_ns)
         self._reject_hopeless(now_ns)
+        if not self._counted:
+            self._count_failure(state.fault_reason, state.fault, now_ns)
+
+    def _count_failure(self, reason: Reason | None, detail: str, now_ns: int) -> None:
+        """Each failed frame counts; an inspector's state only where none of its frames did, so that one failure counts once."""
+        if reason not in FAILURE_REASONS:
+            return
+        self._counted = True
+        why = self._latches.failure(reason, detail, now_ns)
+        if why is not None:
+            self._latch(why, now_ns)
 
     def _frame_event(self, event: FrameEvent, now_ns: int) -> None:
         if event.reason is not Reason.FRAME_GAP:
@@ -191,6 +152,8 @@ class GateSession(ABC):
                 self._withhold(case, Reason.RECORD_LATE, now_ns)
             elif not self.store_healthy:
                 self._withhold(case, Reason.RECORD_FAULT, now_ns)
+            elif self.latched:
+                self._withhold(case, Reason.LATCHED, now_ns)
             else:
                 self._actions.append(case.prepare(case.decided))
 
@@ -208,11 +171,23 @@ class GateSession(ABC):
         self.store_healthy = True
         self.note("records", None, "store checked and writing again", now_ns)
 
+    def latched_for(self, reasons: Sequence[str], now_ns: int) -> None:
+        """The records say so: nothing may be accepted until a person acknowledged these reasons."""
+        for why in reasons:
+            if self._latches.add(why):
+                self.note("latch", Reason.LATCHED, why, now_ns)
+        self._obey_latch(now_ns)
+
+    def acknowledged(self, now_ns: int) -> None:
+        """A person has looked at every reason, and the records say who."""
+        self._latches.clear()
+        self.note("latch", None, "acknowledged, accepting again", now_ns)
+
     # time
 
     def tick(self, now_ns: int) -> None:
         """Do what is due."""
-        if self._connected and not self._silent and now_ns >= self._heard_ns + self.settings.silence_ns:
+        if self._connected and not self._silent and now_ns >= self._heard_ns + self.settings.inspector_silence_ns:
             self._silent = True
             self.note("inspector", Reason.INSPECTOR_DOWN, "silent", now_ns)
             self._reject_hopeless(now_ns)
@@ -238,105 +213,3 @@ class GateSession(ABC):
         self._void(Disposition.GATE_RESTARTED, "the gate was stopped", now_ns)
         self.note("gate", None, "stopped", now_ns)
         self._write(*self._events.due(now_ns, everything=True))
-
-    # shared steps
-
-    def note(self, kind: str, reason: Reason | None, detail: str, now_ns: int, *, camera: str = "", count: int = 1) -> None:
-        """Record an event, at most one row a second for equal ones."""
-        row = self._events.note(kind, reason, detail, now_ns, camera=camera, count=count)
-        if row is not None:
-            self._write(row)
-
-    def _write(self, *rows: Row) -> None:
-        if rows:
-            self._actions.append(Record(rows))
-
-    def _open(self, asked: Asked, opened_ns: int) -> Case:
-        deadline_ns = opened_ns + self.settings.budget_ns
-        case = Case(asked=asked, opened_ns=opened_ns, cutoff_ns=deadline_ns - self.settings.margin_ns, deadline_ns=deadline_ns)
-        self._cases[asked.sequence] = case
-        return case
-
-    def _facts(self, case: Case, report: Report | None, now_ns: int) -> Facts:
-        return Facts(
-            now_ns=now_ns,
-            cutoff_ns=case.cutoff_ns,
-            session=self.session if self._link else None,
-            asked=case.asked if case.stage is Stage.WAITING else None,
-            report=report,
-            inspector=self.inspector,
-            inspector_alive=self._connected and not self._silent,
-            pinned=self.settings.pinned,
-            store_healthy=self.store_healthy,
-        )
-
-    def _judge(self, case: Case, report: Report, now_ns: int, *, rows: tuple[Row, ...] = ()) -> None:
-        self._conclude(case, decide(self._facts(case, report, now_ns)), report, now_ns, rows=rows)
-
-    def _conclude(self, case: Case, decision: Decision, report: Report | None, now_ns: int, *, rows: tuple[Row, ...] = ()) -> None:
-        """The one decision of a case; ACCEPT waits for its record, anything else leaves first."""
-        if case.stage is not Stage.WAITING:
-            return
-        case.decided = decision
-        rows = (*rows, case.verdict_row(decision, report, now_ns))
-        if decision.outcome is Outcome.ACCEPT:
-            case.stage = Stage.COMMITTING
-            self._actions.append(Record(rows, Ticket("verdict", case.key)))
-        else:
-            self._actions.append(case.prepare(decision))
-            self._actions.append(Record(rows))
-
-    def _withhold(self, case: Case, reason: Reason, now_ns: int) -> None:
-        why = {
-            Reason.RECORD_LATE: "its record was not durable before the deadline",
-            Reason.RECORD_FAULT: "its record could not be written",
-        }.get(reason, "the gate was stopped")
-        self._actions.append(case.prepare(case.withhold(reason, why)))
-        self.note("records", reason, f"trigger {case.key.sequence}: {case.note}", now_ns)
-
-    def _no_frame(self, case: Case, now_ns: int) -> None:
-        decision = refuse_early(self._facts(case, None, now_ns)) or decide(self._facts(case, None, now_ns))
-        if decision.reason is Reason.NO_FRAME and self._last_refused:
-            decision = decision._replace(detail=f"{decision.detail}; last refused: {self._last_refused}")
-        self._conclude(case, decision, None, now_ns)
-
-    def _reject_hopeless(self, now_ns: int) -> None:
-        for case in list(self._cases.values()):
-            if case.stage is Stage.WAITING:
-                decision = refuse_early(self._facts(case, None, now_ns))
-                if decision is not None:
-                    self._conclude(case, decision, None, now_ns)
-
-    def _void(self, done: Disposition, why: str, now_ns: int) -> None:
-        """End the session: every trigger still without a disposition gets one, and nothing more is sent in its name."""
-        for case in list(self._cases.values()):
-            if case.stage is Stage.WAITING:
-                lost = Reason.SESSION_LOST if done is Disposition.SESSION_LOST else Reason.GATE_RESTARTED
-                self._write(case.verdict_row(Decision(Outcome.NO_VERDICT, lost, why), None, now_ns))
-            elif case.stage is Stage.COMMITTING:
-                case.note = "ACCEPT withheld: the session ended first"
-            self._close(case, done, why, now_ns)
-        self.session = None
-        self._closed.clear()
-
-    def _close(self, case: Case, done: Disposition, detail: str, now_ns: int) -> None:
-        if case.stage is Stage.CLOSED:
-            return
-        self._write(case.disposition_row(done, detail, now_ns))
-        case.stage = Stage.CLOSED
-        if case.frame is not None:
-            self._actions.append(Tell(case.settled()))
-        self._cases.pop(case.key.sequence, None)
-        self._closed[case.key.sequence] = case
-        while len(self._closed) > HISTORY:
-            self._closed.popitem(last=False)
-
-    def _find(self, key: TriggerId) -> Case | None:
-        return next((case for case in self._cases.values() if case.key == key), None)
-
-    @abstractmethod
-    def _after_sending(self, case: Case, now_ns: int) -> None:
-        """The verdict's last byte was handed over."""
-
-    def _trigger_durable(self, case: Case, now_ns: int) -> None:  # noqa: B027 - the push profile has nobody to tell
-        """The trigger's own row is durable."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -12,14 +13,30 @@ from edge.contract import CONTRACT_VERSION, InspectorState, Outcome, Reason, Rep
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verdict is asked for. `by` says what opened it: the robot's trigger, or (push) the frame itself."""
+    """What a verdict is asked for. `by` says what opened it: the robot's trigger, (push) the frame itself, or a query for a whole part.
+
+    A part query has no weld: its `weld` is empty. `typology` is the recipe's when the robot named none.
+    """
 
     session: str
     sequence: int
     part: str
     weld: str
     typology: str | None
-    by: Literal["trigger", "frame"]
+    by: Literal["trigger", "frame", "part"]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the recipes say of one trigger, as things stood when it opened."""
+
+    recipe: str | None
+    """Name of the active recipe."""
+    typology: str | None
+    """What the recipe says this weld is; None: it has no such weld."""
+    room: bool
+    """The part is open already, or may be opened."""
+    defect: int = 0
+    """Sequence of the trigger of this part in which this weld was a DEFECT; 0: never."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +56,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     pinned: str
     """Bundle hash the configuration insists on, or empty."""
     store_healthy: bool
+    latched: tuple[str, ...]
+    """Why nothing may be accepted until a person has looked; empty when nothing is latched."""
+    plan: Plan | None
+    """None where the cell has no recipes."""
 
 
 class Decision(NamedTuple):
@@ -49,27 +70,32 @@ class Decision(NamedTuple):
     detail: str
 
 
-class Condition(NamedTuple):
+F = TypeVar("F")
+
+
+@dataclass(frozen=True)
+class Condition(Generic[F]):
     """One thing that must be true; `reason` may come from the facts, `detail` shows what was seen."""
 
     name: str
-    holds: Callable[[Facts], bool]
-    reason: Callable[[Facts], Reason]
-    detail: Callable[[Facts], str]
+    holds: Callable[[F], bool]
+    reason: Callable[[F], Reason]
+    detail: Callable[[F], str]
 
 
 def decide(facts: Facts) -> Decision:
     """ACCEPT only if every condition holds; the first that does not gives the reason. Never raises."""
-    return _judge(facts, (*BEFORE_FRAME, *AFTER_FRAME))
+    return judge(facts, (*BEFORE_FRAME, *AFTER_FRAME))
 
 
 def refuse_early(facts: Facts) -> Decision | None:
     """The verdict that no frame could change any more, or None while a frame may still be accepted. Never raises."""
-    decision = _judge(facts, BEFORE_FRAME)
+    decision = judge(facts, BEFORE_FRAME)
     return None if decision.outcome is Outcome.ACCEPT else decision
 
 
-def _judge(facts: Facts, conditions: tuple[Condition, ...]) -> Decision:
+def judge(facts: F, conditions: tuple[Condition[F], ...]) -> Decision:
+    """ACCEPT only if every condition holds; the first that does not gives the reason. Never raises."""
     for condition in conditions:
         try:
             if condition.holds(facts) is True:
@@ -87,6 +113,11 @@ def _judge(facts: Facts, conditions: tuple[Condition, ...]) -> Decision:
 def _asked(facts: Facts) -> Asked:
     assert facts.asked is not None
     return facts.asked
+
+
+def _plan(facts: Facts) -> Plan:
+    assert facts.plan is not None
+    return facts.plan
 
 
 def _report(facts: Facts) -> Report:
@@ -144,72 +175,104 @@ def _fault_reason(facts: Facts) -> Reason:
     return Reason.NOT_READY if reason in (None, Reason.OK) else reason
 
 
-def _always(reason: Reason) -> Callable[[Facts], Reason]:
+def always(reason: Reason) -> Callable[[object], Reason]:
+    """The same reason whatever the facts are."""
     return lambda _: reason
 
 
-BEFORE_FRAME = (
+BEFORE_FRAME: tuple[Condition[Facts], ...] = (
     Condition(
         "link session open",
         lambda f: f.asked is not None and f.session is not None and f.session == f.asked.session,
-        _always(Reason.SESSION_LOST),
+        always(Reason.SESSION_LOST),
         lambda f: f"open: {f.session}",
     ),
     Condition(
         "records healthy",
         lambda f: f.store_healthy,
-        _always(Reason.RECORD_FAULT),
+        always(Reason.RECORD_FAULT),
         lambda _: "a write failed; latched until the store was checked",
+    ),
+    Condition("not latched", lambda f: f.latched == (), always(Reason.LATCHED), lambda f: "; ".join(f.latched)),
+    Condition(
+        "a recipe is active",
+        lambda f: f.plan is None or bool(_plan(f).recipe),
+        always(Reason.RECIPE),
+        lambda _: "the robot must name one first",
+    ),
+    Condition(
+        "weld in the recipe",
+        lambda f: f.plan is None or bool(_plan(f).typology),
+        always(Reason.WELD_UNKNOWN),
+        lambda f: f"recipe {_plan(f).recipe} has no weld {_asked(f).weld}",
+    ),
+    Condition(
+        "typology of the recipe",
+        lambda f: f.plan is None or _plan(f).typology == _asked(f).typology,
+        always(Reason.TYPOLOGY_DIFFERS),
+        lambda f: f"recipe {_plan(f).recipe} says {_plan(f).typology}, trigger {_asked(f).typology}",
+    ),
+    Condition(
+        "part open or room for it",
+        lambda f: f.plan is None or _plan(f).room,
+        always(Reason.PARTS_OPEN),
+        lambda f: f"too many parts wait for their part verdict to open {_asked(f).part}",
+    ),
+    Condition(
+        "no defect in this part before",
+        lambda f: f.plan is None or _plan(f).defect == 0,
+        always(Reason.DEFECT),
+        lambda f: f"trigger {_plan(f).defect} found this weld defective, and that stands until the part is closed",
     ),
     Condition(
         "inspector connected and alive",
         lambda f: f.inspector is not None and f.inspector_alive,
-        _always(Reason.INSPECTOR_DOWN),
+        always(Reason.INSPECTOR_DOWN),
         lambda f: "not connected" if f.inspector is None else "silent",
     ),
     Condition(
         "inspector of this release",
         lambda f: _inspector(f).version == CONTRACT_VERSION,
-        _always(Reason.NOT_READY),
+        always(Reason.NOT_READY),
         lambda f: f"contract version {_inspector(f).version}, not {CONTRACT_VERSION}",
     ),
     Condition("inspector ready", lambda f: _inspector(f).ready and _inspector(f).fault_reason is None, _fault_reason, _fault),
-    Condition("known answers agreed", lambda f: _inspector(f).known_answers > 0, _always(Reason.NOT_READY), _fault),
-    Condition("camera alive", lambda f: _inspector(f).camera_alive, _always(Reason.NOT_READY), _fault),
+    Condition("known answers agreed", lambda f: _inspector(f).known_answers > 0, always(Reason.NOT_READY), _fault),
+    Condition("camera alive", lambda f: _inspector(f).camera_alive, always(Reason.NOT_READY), _fault),
     Condition(
-        "bundle loaded", lambda f: len(_inspector(f).bundle) == 64, _always(Reason.BUNDLE_FAULT), lambda f: repr(_inspector(f).bundle)
+        "bundle loaded", lambda f: len(_inspector(f).bundle) == 64, always(Reason.BUNDLE_FAULT), lambda f: repr(_inspector(f).bundle)
     ),
     Condition(
         "bundle is the pinned one",
         lambda f: f.pinned in ("", _inspector(f).bundle),
-        _always(Reason.BUNDLE_DIFFERS),
+        always(Reason.BUNDLE_DIFFERS),
         lambda f: f"announced {_inspector(f).bundle[:12]}, pinned {f.pinned[:12]}",
     ),
     Condition(
-        "typology in the bundle", _offered, _always(Reason.TYPOLOGY_UNKNOWN), lambda f: f"{f.asked and f.asked.typology} is not in it"
+        "typology in the bundle", _offered, always(Reason.TYPOLOGY_UNKNOWN), lambda f: f"{f.asked and f.asked.typology} is not in it"
     ),
 )
 """Conditions that a trigger can fail before any frame came."""
 
-AFTER_FRAME = (
-    Condition("frame judged", lambda f: f.report is not None, _always(Reason.NO_FRAME), lambda _: "no frame for this trigger"),
+AFTER_FRAME: tuple[Condition[Facts], ...] = (
+    Condition("frame judged", lambda f: f.report is not None, always(Reason.NO_FRAME), lambda _: "no frame for this trigger"),
     Condition(
         "before the deadline",
         lambda f: f.now_ns < f.cutoff_ns,
-        _always(Reason.DEADLINE),
+        always(Reason.DEADLINE),
         lambda f: f"{(f.now_ns - f.cutoff_ns) / 1e6:.3f} ms too late",
     ),
     Condition(
         "frame received before now",
         lambda f: 0 < _report(f).received_ns <= f.now_ns,
-        _always(Reason.DEADLINE),
+        always(Reason.DEADLINE),
         lambda f: f"received_ns {_report(f).received_ns} at {f.now_ns}",
     ),
-    Condition("frame bound to this trigger", _bound, _always(Reason.FRAME_UNBOUND), lambda f: f"frame names {_report(f).trigger}"),
+    Condition("frame bound to this trigger", _bound, always(Reason.FRAME_UNBOUND), lambda f: f"frame names {_report(f).trigger}"),
     Condition(
         "frame of this part and weld",
         lambda f: (_report(f).part, _report(f).weld) == (_asked(f).part, _asked(f).weld),
-        _always(Reason.FRAME_PART),
+        always(Reason.FRAME_PART),
         lambda f: f"frame of {_report(f).part} {_report(f).weld}",
     ),
     Condition(
@@ -221,46 +284,46 @@ AFTER_FRAME = (
     Condition(
         "typology agreed",
         _named,
-        _always(Reason.TYPOLOGY_DIFFERS),
+        always(Reason.TYPOLOGY_DIFFERS),
         lambda f: f"judged {_report(f).typology}, trigger {_asked(f).typology}, frame {_report(f).typology_named}",
     ),
     Condition(
-        "typology named by someone", _routed, _always(Reason.ROUTER_UNSURE), lambda f: f"router confidence {_report(f).router_confidence}"
+        "typology named by someone", _routed, always(Reason.ROUTER_UNSURE), lambda f: f"router confidence {_report(f).router_confidence}"
     ),
     Condition(
         "judged typology in the bundle",
         lambda f: _report(f).typology in _inspector(f).typologies,
-        _always(Reason.TYPOLOGY_UNKNOWN),
+        always(Reason.TYPOLOGY_UNKNOWN),
         lambda f: f"{_report(f).typology}",
     ),
     Condition(
         "judged by the announced bundle",
         lambda f: _report(f).bundle == _inspector(f).bundle,
-        _always(Reason.BUNDLE_DIFFERS),
+        always(Reason.BUNDLE_DIFFERS),
         lambda f: f"judged by {_report(f).bundle[:12]}, announced {_inspector(f).bundle[:12]}",
     ),
     Condition(
         "every member answered",
         _complete,
-        _always(Reason.SCORE_INVALID),
+        always(Reason.SCORE_INVALID),
         lambda f: f"{len(_report(f).members)} of {_report(f).members_expected} members: {_report(f).members}",
     ),
     Condition(
         "score valid",
         lambda f: _number(_report(f).score) and 0.0 <= _report(f).score <= 1.0,
-        _always(Reason.SCORE_INVALID),
+        always(Reason.SCORE_INVALID),
         lambda f: f"score {_report(f).score}",
     ),
     Condition(
         "threshold valid",
         lambda f: _number(_report(f).threshold) and 0.0 < _report(f).threshold < 1.0,
-        _always(Reason.SCORE_INVALID),
+        always(Reason.SCORE_INVALID),
         lambda f: f"threshold {_report(f).threshold}",
     ),
     Condition(
         "score within the threshold",
         lambda f: _report(f).score <= _report(f).threshold,
-        _always(Reason.DEFECT),
+        always(Reason.DEFECT),
         lambda f: f"score {_report(f).score:.6f} above {_report(f).threshold:.6f}",
     ),
 )

@@ -11,7 +11,7 @@ import msgspec
 
 from edge.config import Config, load_config
 from edge.contract import CONTRACT_VERSION, Expect, InspectorState, Outcome, Reason, Report, Settled, TriggerId, decode_to_inspector, encode
-from edge.gate.case import Action, Discard, Record, Send, Tell, Ticket
+from edge.gate.case import Action, Discard, Latch, Record, Send, Tell, Ticket
 from edge.gate.codec import Decoder, encode_frame
 from edge.gate.handshake import HandshakeSession
 from edge.gate.messages import Hello, Message, Trigger, Verdict
@@ -98,6 +98,7 @@ class Driven:
         self.raw: list[bytes] = []
         self.told: list[Expect] = []
         self.settled: list[Settled] = []
+        self.latches: list[str] = []
         self.tickets: list[Ticket] = []
         self.log: list[tuple[str, object]] = []
         self.decoder = Decoder("G")
@@ -120,6 +121,8 @@ class Driven:
                     self.settle()
         elif isinstance(action, Tell):
             (self.told if isinstance(action.message, Expect) else self.settled).append(action.message)
+        elif isinstance(action, Latch):
+            self.latches.append(action.why)
         else:
             assert isinstance(action, Discard)
 

@@ -250,8 +250,9 @@ def test_a_second_identical_confirmation_is_harmless_and_a_stray_one_an_event() 
     before = len(driven.rows)
     acknowledge(driven, key, Outcome.ACCEPT, Done.ACCEPTED)
     assert len(driven.rows) == before
-    acknowledge(driven, TriggerId(key.session, 9), Outcome.ACCEPT, Done.ACCEPTED)
+    acknowledge(driven, TriggerId(key.session, 9), Outcome.REJECT, Done.REJECTED)
     assert driven.events[-1].kind == "ack"
+    assert not driven.session.latched
 
 
 def test_a_trigger_while_another_is_open_is_refused_and_recorded() -> None:

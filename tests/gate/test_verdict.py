@@ -26,6 +26,8 @@ def facts(**changes: object) -> Facts:
         inspector_alive=True,
         pinned=BUNDLE,
         store_healthy=True,
+        latched=(),
+        plan=None,
     )
     return msgspec.structs.replace(good, **changes)
 

@@ -1,0 +1,138 @@
+"""Hello and heartbeat: how a session with a robot that speaks begins, stays alive and ends; pure."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+
+from edge.contract import Reason, Report
+from edge.gate import messages
+from edge.gate.case import Case, Discard
+from edge.gate.messages import FEATURE_PARTS, FEATURE_TWICE, Heartbeat, Hello, Message, Nak, Refusal, State
+from edge.gate.parts import Parts
+from edge.gate.recipe import Recipe
+from edge.gate.rows import Disposition
+from edge.gate.session import GateSession
+from edge.gate.settings import NS_PER_MS, Settings
+from edge.gate.verdict import Asked, refuse_early
+
+NO_SESSION = "0" * 16
+
+
+class RobotSession(GateSession):
+    """A session as both nonces name it; everything but hello must name it too."""
+
+    def __init__(self, settings: Settings, nonce: Callable[[], str], recipes: Mapping[str, Recipe] | None = None) -> None:
+        """`nonce` gives 8 fresh random hex digits. Without `recipes` welds are judged one by one and no part has a verdict."""
+        super().__init__(settings, nonce)
+        self._parts = Parts(recipes, settings.recipe) if recipes is not None else None
+        self._robot_nonce = ""
+        self._hello = Hello(nonce="00000000")
+        self._last = 0
+        """Highest sequence of this session."""
+        self._robot_ns = 0
+        self._robot_counter: int | None = None
+        self._beat_ns = 0
+        self._beats = 0
+        self._early: Report | None = None
+
+    def next_ns(self, now_ns: int) -> int:
+        """When `tick` is due at the latest."""
+        due = super().next_ns(now_ns)
+        return due if self.session is None else min(due, self._beat_ns, self._robot_ns + self.settings.silence_ns)
+
+    def received(self, message: Message, now_ns: int) -> None:
+        """A whole message of the robot."""
+        if isinstance(message, Hello):
+            self._hello_from(message, now_ns)
+            return
+        session = getattr(message, "session", NO_SESSION)
+        if self.session is None or session != self.session:
+            self.note("session", Reason.SESSION_LOST, f"{type(message).__name__} for session {session}, open is {self.session}", now_ns)
+            self._nak(session, getattr(message, "sequence", 0), Refusal.SESSION, now_ns)
+            return
+        if not isinstance(message, Heartbeat):
+            self._robot_ns = now_ns
+            self._asked(message, now_ns)
+        elif message.counter != self._robot_counter:
+            self._robot_ns, self._robot_counter = now_ns, message.counter
+
+    @abstractmethod
+    def _asked(self, message: Message, now_ns: int) -> None:
+        """A message of the open session that is neither hello nor heartbeat."""
+
+    def tick(self, now_ns: int) -> None:
+        """Do what is due."""
+        super().tick(now_ns)
+        if self.session is not None and now_ns >= self._robot_ns + self.settings.silence_ns:
+            self._end_session("the robot's heartbeat stopped", now_ns)
+        if self.session is not None and now_ns >= self._beat_ns:
+            self._heartbeat(now_ns)
+
+    def _hello_from(self, hello: Hello, now_ns: int) -> None:
+        refusal = self._objection(hello)
+        if refusal is not None:
+            self.note("session", Reason.SESSION_LOST, f"hello refused ({refusal.value}): {hello}", now_ns)
+            self._nak(hello.nonce + "0" * 8, 0, refusal, now_ns)
+            return
+        if self.session is None or hello.nonce != self._robot_nonce:
+            self._begin(hello, now_ns)
+        self._reply(self._hello, now_ns)
+        self._heartbeat(now_ns)
+
+    def _objection(self, hello: Hello) -> Refusal | None:
+        if not (hello.major >= messages.LOWEST_MAJOR and hello.lowest <= messages.MAJOR) or hello.must & ~messages.KNOWN_FEATURES:
+            return Refusal.VERSION
+        if hello.profile != "H":
+            return Refusal.PROFILE
+        if 0 < hello.deadline_ms * NS_PER_MS < self.settings.budget_ns:
+            return Refusal.DEADLINE
+        if hello.must & FEATURE_PARTS and self._parts is None:
+            return Refusal.RECIPE
+        return None
+
+    @property
+    def _must(self) -> int:
+        """What a robot has to know of this gate, or it must not go on."""
+        return FEATURE_PARTS * (self._parts is not None) | FEATURE_TWICE * self.settings.degraded
+
+    def _begin(self, hello: Hello, now_ns: int) -> None:
+        if self.session is not None:
+            self._end_session("the robot opened a new session", now_ns)
+        own = self._nonce()
+        self._robot_nonce, self._robot_ns, self._robot_counter = hello.nonce, now_ns, None
+        self.session, self._last, self._early = hello.nonce + own, 0, None
+        budget_ms = min(0xFFFF, self.settings.budget_ns // NS_PER_MS)
+        self._hello = Hello(nonce=own, peer=hello.nonce, must=self._must, deadline_ms=budget_ms)
+        self.note("session", None, f"session {self.session}, robot protocol {hello.major}.{hello.minor}", now_ns)
+
+    def _end_session(self, why: str, now_ns: int) -> None:
+        self.note("session", Reason.SESSION_LOST, why, now_ns)
+        self._void(Disposition.SESSION_LOST, why, now_ns)
+        self._actions.append(Discard())
+
+    def _heartbeat(self, now_ns: int) -> None:
+        assert self.session is not None
+        self._beats = (self._beats + 1) & 0xFFFF
+        bundle = self.inspector.bundle[:8] if self.inspector and self.inspector.bundle else "0" * 8
+        beat = Heartbeat(session=self.session, state=self._own_state(now_ns), counter=self._beats, bundle=bundle)
+        self._reply(beat, now_ns)
+        self._beat_ns = now_ns + self.settings.heartbeat_ns
+
+    def _own_state(self, now_ns: int) -> State:
+        if not self.idle:
+            return State.BUSY
+        assert self.session is not None
+        probe = Asked(session=self.session, sequence=1, part="-", weld="-", typology=None, by="trigger")
+        refused = refuse_early(self._facts(Case(asked=probe, opened_ns=now_ns, cutoff_ns=now_ns, deadline_ns=now_ns), None, now_ns))
+        if refused is None:
+            return State.READY
+        return State.WAIT if refused.reason is Reason.NOT_READY else State.FAULT
+
+    def _nak(self, session: str, sequence: int, reason: Refusal, now_ns: int) -> None:
+        self._reply(Nak(session=session, sequence=sequence, reason=reason), now_ns)
+
+    def _void(self, done: Disposition, why: str, now_ns: int) -> None:
+        super()._void(done, why, now_ns)
+        if self._parts is not None:
+            self._parts.forget()
