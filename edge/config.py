@@ -141,6 +141,21 @@ class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             _between("inspector.gpu.fallback_within_ms", self.fallback_within_ms, 0.001, 60_000)
 
 
+class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[inspector.archive]`: rejected frames and some accepted ones as 16-bit PNG; without this table no image is kept."""
+
+    folder: Path
+    """One folder a day is made in it; best on another disk than the records."""
+    max_mb: float = 10_000.0
+    """The oldest images make room for new ones."""
+    accepts_every: int = 50
+    """Every so many accepted welds, one image is kept; 0: none. Rejected ones are all kept."""
+
+    def __post_init__(self) -> None:
+        _between("inspector.archive.max_mb", self.max_mb, 1, 100_000_000)
+        _between("inspector.archive.accepts_every", self.accepts_every, 0, 1_000_000)
+
+
 class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[inspector]`: cameras, the bundle and how it is run."""
 
@@ -151,6 +166,7 @@ class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     backend: Literal["openvino", "tensorrt", "tensorrt_rtx"] = "openvino"
     """The CPU, or a GPU with TensorRT or TensorRT-RTX."""
     gpu: GpuConfig | None = None
+    archive: ArchiveConfig | None = None
     engines: Literal["named", "all"] = "named"
     """`all` runs every typology's engines on every frame as a cross-check."""
     threads: int = 2

@@ -59,6 +59,7 @@ REASONS: tuple[Reason, ...] = (
     Reason.WELDS_MISSING,
     Reason.PARTS_OPEN,
     Reason.LATCHED,
+    Reason.ARCHIVE,
 )
 """A reason's number is its place here; robots are programmed with these numbers, so new ones go to the end."""
 REFUSALS: tuple[Refusal, ...] = (

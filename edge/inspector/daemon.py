@@ -18,8 +18,9 @@ import zmq
 
 from edge.bundle import open_bundle
 from edge.config import Config, load_config
-from edge.contract import Expect, Reason
+from edge.contract import Expect, Reason, Settled
 from edge.errors import BundleError, ContractError, CordonError, EngineError, FrameError, GpuError, KnownAnswerError
+from edge.inspector.archive import Archive
 from edge.inspector.camera import NS_PER_MS, Arrival, CameraFeed
 from edge.inspector.cuda.leave import gave_up, leave
 from edge.inspector.frame import FrameHeader, payload_image
@@ -56,6 +57,7 @@ class InspectorDaemon:
         self._stopping = self._ready = False
         self._expected: Expect | None = None
         self._rehearsal = Rehearsal()
+        self._archive = Archive(self._config.archive) if self._config.archive is not None else None
         self._faults: deque[float] = deque(maxlen=ENGINE_FAULTS)
         self._told: tuple[object, ...] = ()
         self._beat_ns = self._frame_ns = self._collected_ns = 0
@@ -92,6 +94,8 @@ class InspectorDaemon:
         for feed in self._feeds:
             feed.socket.close()
         self._context.term()
+        if self._archive is not None:
+            self._archive.close()
         if self._status.loaded is not None:
             self._status.loaded.machine.close()
         gc.unfreeze()
@@ -162,6 +166,8 @@ class InspectorDaemon:
             while (message := self._gate.receive()) is not None:
                 if isinstance(message, Expect):
                     newest = self._expected = message
+                elif isinstance(message, Settled) and self._archive is not None:
+                    self._archive.settle(message)
         except ContractError:
             log.exception("dropping the connection to the gate")
             self._gate.close()
@@ -177,7 +183,13 @@ class InspectorDaemon:
         alive = all(feed.alive(now) for feed in self._feeds)
         if alive != self._ready:
             self._change_ready(alive)
+        if not alive:
+            for feed in self._feeds:
+                feed.renew(now)
         self._tell_state(now, camera_alive=alive)
+        if self._archive is not None:
+            for event in self._archive.events():
+                self._gate.send(event)
         self._collect_when_quiet(now)
 
     def _tell_state(self, now: int, *, camera_alive: bool) -> None:
@@ -210,6 +222,8 @@ class InspectorDaemon:
             self._gate.send(report_of(arrival, arrival.header, finding, self._loaded))
             self._status.frame(finding)
             self._frame_ns = arrival.received_ns
+            if self._archive is not None:
+                self._archive.hold(arrival)
         for event in arrival.events:
             self._gate.send(event)
             self._status.event(event)

@@ -1,0 +1,222 @@
+"""The image archive: rejected frames and a sample of accepted ones as 16-bit PNG, bounded in size, never in the way of a verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, Full, Queue
+
+import cv2
+import msgspec
+
+from edge.config import ArchiveConfig
+from edge.contract import FrameEvent, Outcome, Reason, Settled
+from edge.inspector.archive_image import Pixels, to_pixels
+from edge.inspector.camera import Arrival
+from edge.inspector.frame import FrameHeader
+
+HELD = 8
+"""Frames that may wait to hear what became of them; the oldest goes when one more comes."""
+WAITING = 8
+"""Frames that may wait for the disk; with more, the newest is lost, counted and recorded."""
+MB = 1_000_000
+LOWEST_PRIORITY = 19
+PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+
+log = logging.getLogger("cordon.archive")
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands beside each image, as JSON: which weld it is, what was said of it, and what its pixels mean."""
+
+    part: str
+    weld: str
+    typology: str | None
+    session: str
+    sequence: int
+    outcome: Outcome
+    reason: Reason
+    camera: str
+    counter: int
+    kind: str
+    payload_hash: str
+    """BLAKE2b-128 of the frame's payload as in the record; ties the image to it."""
+    pitch_mm: tuple[float, float]
+    pixels: Pixels
+    archived_ns: int
+    """Wall clock; information only."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    header: FrameHeader
+    arrival: Arrival
+    settled: Settled
+
+
+class Archive:
+    """Holds frames until the gate says what became of them, and hands the chosen ones to a thread that writes.
+
+    `hold` and `settle` only move references. Failures of the disk never raise: the lost images are counted and told by `events`.
+    """
+
+    def __init__(self, config: ArchiveConfig) -> None:
+        self._config = config
+        self._held: OrderedDict[tuple[str, int], tuple[FrameHeader, Arrival]] = OrderedDict()
+        self._accepts = 0
+        self._queue: Queue[_Job | None] = Queue(WAITING)
+        self._lost: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
+        self._thread.start()
+
+    def hold(self, arrival: Arrival) -> None:
+        """Keep a checked frame until it is settled."""
+        if arrival.header is None or arrival.reason is not Reason.OK:
+            return
+        self._held[arrival.header.camera, arrival.header.counter] = (arrival.header, arrival)
+        if len(self._held) > HELD:
+            self._held.popitem(last=False)
+
+    def settle(self, settled: Settled) -> None:
+        """The case of this frame is closed: archive it, if it was rejected or is the next accepted one to keep."""
+        found = self._held.pop((settled.camera, settled.counter), None)
+        if found is None or not self._chosen(settled):
+            return
+        try:
+            self._queue.put_nowait(_Job(*found, settled))
+        except Full:
+            self._lose(settled.camera, "the disk does not keep up")
+
+    def events(self) -> list[FrameEvent]:
+        """What was lost since the last call, for the records."""
+        if not self._lost:
+            return []
+        with self._lock:
+            lost, self._lost = self._lost, {}
+        return [FrameEvent(camera, None, Reason.ARCHIVE, "images were not archived", count) for camera, count in lost.items()]
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Write what waits, unless the disk is stuck."""
+        with contextlib.suppress(Full):
+            self._queue.put(None, timeout=timeout_s)
+        self._thread.join(timeout_s)
+
+    def _chosen(self, settled: Settled) -> bool:
+        if settled.outcome is not Outcome.ACCEPT:
+            return True
+        self._accepts += 1
+        return self._config.accepts_every > 0 and self._accepts % self._config.accepts_every == 0
+
+    def _lose(self, camera: str, why: str) -> None:
+        with self._lock:
+            first = camera not in self._lost
+            self._lost[camera] = self._lost.get(camera, 0) + 1
+        if first:
+            log.warning("an image of %s was not archived: %s", camera, why)
+
+    def _run(self) -> None:
+        # Encoding must not take the processor from a frame that is being judged.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        room = Room(self._config.folder, int(self._config.max_mb * MB))
+        while (job := self._next()) is not None:
+            try:
+                room.put(*_encoded(job))
+            except (OSError, ValueError, cv2.error) as exc:
+                self._lose(job.settled.camera, str(exc))
+
+    def _next(self) -> _Job | None:
+        while True:
+            with contextlib.suppress(Empty):
+                return self._queue.get(timeout=60.0)
+
+
+def _encoded(job: _Job) -> tuple[str, bytes, bytes]:
+    header, settled = job.header, job.settled
+    image, pixels = to_pixels(header, job.arrival.payload)
+    whole, png = cv2.imencode(".png", image, PNG)
+    if not whole:
+        raise ValueError(f"an image of {image.shape} cannot be written as PNG")
+    now_ns = time.time_ns()
+    entry = Entry(
+        part=header.part,
+        weld=header.weld,
+        typology=header.typology,
+        session=settled.trigger.session,
+        sequence=settled.trigger.sequence,
+        outcome=settled.outcome,
+        reason=settled.reason,
+        camera=header.camera,
+        counter=header.counter,
+        kind=header.kind,
+        payload_hash=job.arrival.payload_hash,
+        pitch_mm=header.pitch_mm,
+        pixels=pixels,
+        archived_ns=now_ns,
+    )
+    stamp = time.strftime("%Y-%m-%d/%H%M%S", time.gmtime(now_ns // 10**9)) + f".{now_ns % 10**9:09d}"
+    return f"{stamp}_{header.part}_{header.weld}_{settled.outcome.value}", png.tobytes(), msgspec.json.encode(entry)
+
+
+class Room:
+    """The archive's folder and how full it is; the oldest images make room for new ones. Used by one thread."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder, self._max_bytes = folder, max_bytes
+        self._images: OrderedDict[Path, int] = OrderedDict()
+        """Oldest first, with the bytes of image and entry."""
+        self._bytes = 0
+        for path in sorted(folder.glob("*/*.png")):
+            self._remember(path)
+        for half in folder.glob("*/*.part"):
+            half.unlink(missing_ok=True)
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of all images and entries."""
+        return self._bytes
+
+    def put(self, name: str, png: bytes, entry: bytes) -> None:
+        """Write image and entry under `name`, the entry first, so that no image stands there without one. Raises OSError."""
+        size = len(png) + len(entry)
+        if size > self._max_bytes:
+            raise ValueError(f"one image of {size} bytes is larger than the whole archive may be")
+        while self._images and self._bytes + size > self._max_bytes:
+            self._remove_oldest()
+        path = self._folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path.with_suffix(".json"), entry)
+        _write(path, png)
+        self._remember(path)
+
+    def _remember(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            beside = path.with_suffix(".json")
+            size = path.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
+            self._images[path] = size
+            self._bytes += size
+
+    def _remove_oldest(self) -> None:
+        path, size = self._images.popitem(last=False)
+        self._bytes -= size
+        path.unlink(missing_ok=True)
+        path.with_suffix(".json").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # other images of that day are left
+            path.parent.rmdir()
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
