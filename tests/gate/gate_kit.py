@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,10 +14,12 @@ from edge.contract import CONTRACT_VERSION, Expect, InspectorState, Outcome, Rea
 from edge.gate.case import Action, Discard, Latch, Record, Send, Tell, Ticket
 from edge.gate.codec import Decoder, encode_frame
 from edge.gate.handshake import HandshakeSession
-from edge.gate.messages import Hello, Message, Trigger, Verdict
+from edge.gate.messages import Ack, ChangeOver, Done, Hello, Message, PartQuery, PartVerdict, Trigger, Verdict
 from edge.gate.push import PushSession
+from edge.gate.recipe import Recipe, Weld
 from edge.gate.rows import DispositionRow, EventRow, Row, TriggerRow, VerdictRow
-from edge.gate.session import GateSession, Settings
+from edge.gate.session import GateSession
+from edge.gate.settings import Settings
 
 BUNDLE = "b" * 64
 MS = 1_000_000
@@ -83,13 +85,25 @@ def settings(**changes: object) -> Settings:
     return msgspec.structs.replace(base, **changes)
 
 
+def a_recipe(name: str = "R1", **welds: str) -> Recipe:
+    """Weld names and their typologies; W1 and W2 of T2 by default."""
+    return Recipe(name=name, weld=tuple(Weld(name=weld, typology=kind) for weld, kind in (welds or {"W1": "T2", "W2": "T2"}).items()))
+
+
 class Driven:
     """A session with a clock of its own; the 'port' takes everything at once and the 'disk' answers when told to."""
 
-    def __init__(self, profile: str = "handshake", *, durable: bool = True, **changes: object) -> None:
-        kind = PushSession if profile == "push" else HandshakeSession
+    def __init__(
+        self, profile: str = "handshake", *, durable: bool = True, recipes: Sequence[Recipe] | None = None, **changes: object
+    ) -> None:
         numbers = iter(range(1, 1_000_000))
-        self.session: GateSession = kind(settings(profile=profile, **changes), lambda: f"{next(numbers):08x}")
+        base = settings(profile=profile, **changes)
+        self.session: GateSession
+        if profile == "push":
+            self.session = PushSession(base, lambda: f"{next(numbers):08x}")
+        else:
+            book = None if recipes is None else {recipe.name: recipe for recipe in recipes}
+            self.session = HandshakeSession(base, lambda: f"{next(numbers):08x}", book)
         self.now = 1_000 * MS
         self.durable = durable
         self.port_takes = True
@@ -180,6 +194,33 @@ class Driven:
     def report(self, trigger: TriggerId | None, **changes: object) -> None:
         self.tell(a_report(trigger, **{"received_ns": self.now, **changes}))
 
+    def confirm(self, key: TriggerId, outcome: Outcome, done: Done) -> None:
+        """The robot says what it read and did."""
+        self.hear(Ack(session=key.session, sequence=key.sequence, outcome=outcome, done=done))
+
+    def weld(self, sequence: int, **changes: object) -> TriggerId:
+        """A good weld from trigger to confirmation."""
+        key = self.trigger(sequence, **changes)
+        self.report(key, **{name: value for name, value in changes.items() if name in ("part", "weld")})
+        self.confirm(key, Outcome.ACCEPT, Done.ACCEPTED)
+        return key
+
+    def change_over(self, sequence: int, recipe: str) -> Message:
+        """The robot names a recipe; returns the gate's answer."""
+        assert self.session.session is not None
+        self.hear(ChangeOver(session=self.session.session, sequence=sequence, recipe=recipe))
+        return self.frames[-1]
+
+    def query(self, sequence: int, part: str = "P1") -> TriggerId:
+        """The robot asks for the verdict on a whole part."""
+        assert self.session.session is not None
+        self.hear(PartQuery(session=self.session.session, sequence=sequence, part=part))
+        return TriggerId(self.session.session, sequence)
+
+    @property
+    def part_verdicts(self) -> list[PartVerdict]:
+        return [frame for frame in self.frames if isinstance(frame, PartVerdict)]
+
     def of(self, kind: type[Message]) -> list[Message]:
         return [frame for frame in self.frames if isinstance(frame, kind)]
 
@@ -211,11 +252,11 @@ class Driven:
     def check_order(self) -> None:
         """I1, I2, I3: an ACCEPT was durable before it left, and one trigger never gets two different verdicts."""
         durable: set[TriggerId] = set()
-        said: dict[tuple[str, int], Verdict] = {}
+        said: dict[tuple[str, int], Verdict | PartVerdict] = {}
         for what, value in self.log:
             if what == "durable" and isinstance(value, Ticket) and value.what == "verdict":
                 durable.add(value.key)
-            if what == "send" and isinstance(value, Verdict):
+            if what == "send" and isinstance(value, Verdict | PartVerdict):
                 key = (value.session, value.sequence)
                 assert said.setdefault(key, value) == value
                 if value.outcome is Outcome.ACCEPT:

@@ -454,6 +454,8 @@ def test_nothing_is_ever_sent_late_or_twice_differently_in_a_long_random_run() -
         else:
             driven.pass_ms(rng.choice((1, 10, 60)), step_ms=5)
         driven.tell(a_state())
+        if driven.session.latched:
+            driven.do(driven.session.acknowledged)
         if driven.session.session is not None:
             beat(driven, counter & 0xFFFF)
     driven.do(driven.session.close)

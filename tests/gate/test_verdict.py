@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contract import CONTRACT_VERSION, Outcome, Reason, TriggerId
-from edge.gate.verdict import AFTER_FRAME, BEFORE_FRAME, Asked, Facts, decide, refuse_early
+from edge.gate.verdict import AFTER_FRAME, BEFORE_FRAME, Asked, Facts, Plan, decide, refuse_early
 
 SESSION = "0123456789abcdef"
 NAN, INF = math.nan, math.inf
@@ -36,6 +36,10 @@ def reported(**changes: object) -> Facts:
     return facts(report=a_report(**{"trigger": TriggerId(SESSION, 7), "received_ns": 900, **changes}))
 
 
+def planned(**changes: object) -> Facts:
+    return facts(plan=msgspec.structs.replace(Plan(recipe="R1", typology="T2", room=True), **changes))
+
+
 def inspected(**changes: object) -> Facts:
     return facts(inspector=a_state(**changes))
 
@@ -44,6 +48,7 @@ def test_everything_true_is_accept() -> None:
     assert decide(facts())[:2] == (Outcome.ACCEPT, Reason.OK)
     assert decide(facts(pinned=""))[:2] == (Outcome.ACCEPT, Reason.OK)
     assert decide(reported(score=0.5, threshold=0.5))[0] is Outcome.ACCEPT
+    assert decide(planned())[0] is Outcome.ACCEPT
 
 
 ONE_FALSE: list[tuple[str, Facts, Reason]] = [
@@ -52,6 +57,14 @@ ONE_FALSE: list[tuple[str, Facts, Reason]] = [
     ("link session open", facts(asked=None), Reason.SESSION_LOST),
     ("records healthy", facts(store_healthy=False), Reason.RECORD_FAULT),
     ("records healthy", facts(store_healthy=None), Reason.RECORD_FAULT),
+    ("not latched", facts(latched=("noise",)), Reason.LATCHED),
+    ("not latched", facts(latched=None), Reason.INTERNAL),
+    ("a recipe is active", planned(recipe=None), Reason.RECIPE),
+    ("weld in the recipe", planned(typology=None), Reason.WELD_UNKNOWN),
+    ("typology of the recipe", planned(typology="T3"), Reason.TYPOLOGY_DIFFERS),
+    ("part open or room for it", planned(room=False), Reason.PARTS_OPEN),
+    ("part open or room for it", planned(room=None), Reason.PARTS_OPEN),
+    ("no defect in this part before", planned(defect=3), Reason.DEFECT),
     ("inspector connected and alive", facts(inspector=None), Reason.INSPECTOR_DOWN),
     ("inspector connected and alive", facts(inspector_alive=False), Reason.INSPECTOR_DOWN),
     ("inspector of this release", inspected(version=CONTRACT_VERSION + 1), Reason.NOT_READY),
@@ -127,6 +140,8 @@ WRONG: dict[str, object] = {
     "inspector": None,
     "inspector_alive": False,
     "store_healthy": False,
+    "latched": ("a person must look",),
+    "plan": Plan(recipe="R1", typology=None, room=True),
 }
 
 
@@ -139,7 +154,7 @@ def test_no_combination_of_false_facts_is_accepted() -> None:
 @pytest.mark.parametrize("name", [f for f in Facts.__struct_fields__ if f != "asked"])
 @pytest.mark.parametrize("value", [None, "x", object(), NAN, []])
 def test_nonsense_in_any_fact_is_never_accepted_and_never_raises(name: str, value: object) -> None:
-    if name == "report" and value is None:
+    if name in ("report", "plan") and value is None:
         return
     outcome, reason, _ = decide(facts(**{name: value}))
     assert outcome is not Outcome.ACCEPT
