@@ -1,16 +1,19 @@
-"""Reading the records without touching them: is the chain whole, and what happened to a part."""
+"""Reading the records without touching them: is the chain whole, and what happened to a part, over all of their files."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edge.errors import StorageError
-from edge.gate.chain import check_chain
-from edge.gate.database import connect
+from edge.errors import ChainError, StorageError
+from edge.gate.chain import REMEDY, Anchor, anchor_of, check_chain
+from edge.gate.reader_lock import reading
+from edge.gate.retention import deletion_text
+from edge.gate.segments import Segment, read_segment, segments_of, stands_alone
+from edge.gate.snapshot import snapshot
 
 
 class ChainReport(NamedTuple):
@@ -18,21 +21,107 @@ class ChainReport(NamedTuple):
 
     rows: int
     head: str
+    first: int = 1
+    """Number of the oldest row; above 1 when retention deleted older files."""
+    files: int = 1
+
+
+class Records(NamedTuple):
+    """The files of one record at one moment."""
+
+    sealed: list[Segment]
+    live: sqlite3.Connection | None
+    """A copy of the live file; None when there is none (the gate ended while it began a new one)."""
 
 
 def verify_chain(path: Path) -> ChainReport:
-    """Compute every hash again. Raises ChainError naming the first broken row, StorageError when the file cannot be read."""
-    with _reading(path) as connection:
-        number, head = check_chain(connection)
-    return ChainReport(number, head.hex())
+    """Compute every hash of every file again.
+
+    Raises ChainError naming the first broken row, missing rows, or deleted files without a row that says so;
+    StorageError when a file cannot be read.
+    """
+    with open_for_reading(path) as records:
+        at: Anchor | None = None
+        for connection, name in _each(records, path):
+            at = _verified(connection, at, name)
+        assert at is not None
+        first = _first(records)
+        if first.number and not stands_alone(path):
+            _require_deletion(records, first)
+    return ChainReport(at.number - first.number, at.hash.hex(), first.number + 1, len(records.sealed) + (records.live is not None))
 
 
 def read_part(path: Path, part: str) -> list[dict[str, Any]]:
     """Every trigger of a part in order, each with its verdict and disposition (keys prefixed `verdict.` and `disposition.`)."""
-    with _reading(path) as connection:
-        connection.row_factory = sqlite3.Row
-        triggers = connection.execute("SELECT * FROM triggers WHERE part = ? ORDER BY id", (part,)).fetchall()
-        return [_whole(connection, trigger) for trigger in triggers]
+    found: list[dict[str, Any]] = []
+    with open_for_reading(path) as records:
+        for connection, _ in _each(records, path):
+            connection.row_factory = sqlite3.Row
+            triggers = connection.execute("SELECT * FROM triggers WHERE part = ? ORDER BY id", (part,)).fetchall()
+            found += [_whole(connection, trigger) for trigger in triggers]
+    return found
+
+
+@contextmanager
+def open_for_reading(path: Path) -> Iterator[Records]:
+    """All files of a record as of now: the live one as a copy, and the sealed ones before it. Raises StorageError."""
+    try:
+        with reading(path):
+            exists = path.is_file()
+        if exists:
+            with snapshot(path) as live:
+                # Sealed after the copy was made: the copy holds these rows itself.
+                until = anchor_of(live).number
+                yield Records([segment for segment in segments_of(path) if segment.last <= until], live)
+            return
+        sealed = segments_of(path) if path.parent.is_dir() else []
+        if not sealed:
+            raise StorageError(f"there is no record file {path}", remedy="Give --records FILE, or --config FILE with gate.records")
+        yield Records(sealed, None)
+    except sqlite3.Error as exc:
+        remedy = "Check the file's rights; if it is damaged, `cordon records quarantine` puts it aside"
+        raise StorageError(f"the records {path} cannot be read", seen=exc, remedy=remedy) from exc
+
+
+def _each(records: Records, path: Path) -> Iterator[tuple[sqlite3.Connection, str]]:
+    for segment in records.sealed:
+        with closing(read_segment(segment.path)) as connection:
+            yield connection, segment.path.name
+    if records.live is not None:
+        yield records.live, path.name
+
+
+def _verified(connection: sqlite3.Connection, before: Anchor | None, name: str) -> Anchor:
+    anchor = anchor_of(connection)
+    if before is not None and anchor != before:
+        if anchor.number != before.number:
+            seen = f"rows {before.number + 1} to {anchor.number} before {name}"
+            raise ChainError("records are missing", seen=seen, remedy=REMEDY)
+        raise ChainError(f"{name} does not go on where the file before it ends", seen=f"row {anchor.number}", remedy=REMEDY)
+    try:
+        return check_chain(connection)
+    except ChainError as exc:
+        raise ChainError(exc.what, seen=f"{exc.seen} of {name}", remedy=exc.remedy) from exc
+    except sqlite3.Error as exc:
+        raise StorageError(f"the records {name} cannot be read", seen=exc, remedy=REMEDY) from exc
+
+
+def _first(records: Records) -> Anchor:
+    if records.sealed:
+        with closing(read_segment(records.sealed[0].path)) as connection:
+            return anchor_of(connection)
+    assert records.live is not None
+    return anchor_of(records.live)
+
+
+def _require_deletion(records: Records, first: Anchor) -> None:
+    """Rows before the oldest file may only be missing when a row of the chain says that they were deleted, and up to which hash."""
+    text = deletion_text(first)
+    for connection, _ in _each(records, Path()):
+        if connection.execute("SELECT 1 FROM events WHERE kind = 'retention' AND instr(detail, ?)", (text,)).fetchone():
+            return
+    seen = f"rows 1 to {first.number}, and no row says that retention deleted them"
+    raise ChainError("the oldest records are missing", seen=seen, remedy=REMEDY)
 
 
 def _whole(connection: sqlite3.Connection, trigger: sqlite3.Row) -> dict[str, Any]:
@@ -43,19 +132,3 @@ def _whole(connection: sqlite3.Connection, trigger: sqlite3.Row) -> dict[str, An
         skipped = {"id", "hash", "session", "sequence", "part", "weld"}
         found |= {f"{name}.{key}": row[key] for key in row.keys() if key not in skipped} if row is not None else {}  # noqa: SIM118
     return found
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = None
-    try:
-        if not path.is_file():
-            raise StorageError(f"there is no record file {path}", remedy="Give --records FILE, or --config FILE with gate.records")
-        connection = connect(path, readonly=True)
-        yield connection
-    except sqlite3.Error as exc:
-        remedy = "Check the file's rights; if it is damaged, `cordon records quarantine` puts it aside"
-        raise StorageError(f"the records {path} cannot be read", seen=exc, remedy=remedy) from exc
-    finally:
-        if connection is not None:
-            connection.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from heapq import merge
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge.errors import ChainError
 from edge.gate.rows import GENESIS, TABLES, chained, columns_of
@@ -13,13 +13,36 @@ from edge.gate.rows import GENESIS, TABLES, chained, columns_of
 REMEDY = "Keep the file as evidence, compare with the last copy, and run `cordon records quarantine` to go on with a new one"
 
 
-def check_chain(connection: sqlite3.Connection, *, newest: int | None = None) -> tuple[int, bytes]:
+class Anchor(NamedTuple):
+    """Number and hash of the last row before a file: what its first row is chained to."""
+
+    number: int
+    hash: bytes
+
+
+START = Anchor(0, GENESIS)
+"""Before the very first row."""
+
+
+def anchor_of(connection: sqlite3.Connection) -> Anchor:
+    """The anchor in the file's `meta`; a file without one holds the chain from its start. Raises ChainError when it makes no sense."""
+    found = dict(connection.execute("SELECT name, value FROM meta WHERE name IN ('anchor_number', 'anchor_hash')").fetchall())
+    if not found:
+        return START
+    number, head = found.get("anchor_number"), found.get("anchor_hash")
+    if not isinstance(number, int) or not isinstance(head, bytes) or number < 0 or len(head) != len(GENESIS):
+        raise ChainError("the anchor of a record file was changed", seen=f"number {number!r}", remedy=REMEDY)
+    return Anchor(number, head)
+
+
+def check_chain(connection: sqlite3.Connection, *, newest: int | None = None) -> Anchor:
     """Compute every hash again (or those of the `newest` rows); returns last number and hash. Raises ChainError at the first break."""
-    number, previous = 0, GENESIS
+    anchor = anchor_of(connection)
+    number, previous = anchor
     if newest is not None:
         last = max(connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0] for table in TABLES)  # noqa: S608
-        number = max(0, last - newest)
-        previous = _hash_at(connection, number)
+        if last - newest > anchor.number:
+            number, previous = last - newest, _hash_at(connection, last - newest)
     for found, table, values, stored in _rows_after(connection, number):
         number += 1
         if found != number:
@@ -27,13 +50,13 @@ def check_chain(connection: sqlite3.Connection, *, newest: int | None = None) ->
         previous = chained(previous, table, number, values)
         if previous != stored:
             raise ChainError("a record was changed", seen=f"row {number} in {table}", remedy=REMEDY)
-    return number, previous
+    return Anchor(number, previous)
 
 
-def last_row(connection: sqlite3.Connection) -> tuple[int, bytes]:
-    """Number and hash of the newest row."""
+def last_row(connection: sqlite3.Connection) -> Anchor:
+    """Number and hash of the newest row, or of the last one before this file."""
     rows = [connection.execute(f"SELECT id, hash FROM {table} ORDER BY id DESC LIMIT 1").fetchone() for table in TABLES]  # noqa: S608
-    return max((row for row in rows if row is not None), default=(0, GENESIS))
+    return max((Anchor(*row) for row in rows if row is not None), default=anchor_of(connection))
 
 
 def _rows_after(connection: sqlite3.Connection, number: int) -> Iterator[tuple[int, str, tuple[Any, ...], bytes]]:
@@ -47,8 +70,6 @@ def _table_after(connection: sqlite3.Connection, table: str, number: int) -> Ite
 
 
 def _hash_at(connection: sqlite3.Connection, number: int) -> bytes:
-    if number == 0:
-        return GENESIS
     for table in TABLES:
         row = connection.execute(f"SELECT hash FROM {table} WHERE id = ?", (number,)).fetchone()  # noqa: S608
         if row is not None and isinstance(row[0], bytes):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.errors import DamagedError, StorageError
+from edge.gate.chain import START, Anchor
 from edge.gate.rows import TABLES, schema_of
 
 SCHEMA_VERSION = 2
@@ -27,18 +28,21 @@ _ENVIRONMENT = (
 """SQLite's messages for what is wrong around the file: disk, rights, another process. Its codes need Python 3.11."""
 
 
-def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """A connection in autocommit mode; `readonly` never creates, changes or checkpoints anything."""
-    uri = f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+def connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit mode; `immutable` is for files nobody writes any more: nothing is locked, created or changed."""
+    uri = f"{path.resolve().as_uri()}?{'mode=ro&immutable=1' if immutable else 'mode=rwc'}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
 
 
-def create(connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty file. Raises DamagedError for another release's file, StorageError for one that is not Cordon's."""
+def create(connection: sqlite3.Connection, anchor: Anchor = START) -> None:
+    """Make the tables in an empty file, which goes on after `anchor`; check those of any other.
+
+    Raises DamagedError for another release's file, StorageError for one that is not Cordon's.
+    """
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     found = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
     if not found and version == 0:
-        _make(connection)
+        _make(connection, anchor)
     elif not {*TABLES, "meta"} & set(found):
         remedy = "Give gate.records a file of its own"
         raise StorageError("the record file is not a record file of Cordon", seen=f"tables {sorted(found)}", remedy=remedy)
@@ -47,13 +51,14 @@ def create(connection: sqlite3.Connection) -> None:
         raise DamagedError("the record file is of another release", seen=seen, remedy=QUARANTINE)
 
 
-def _make(connection: sqlite3.Connection) -> None:
+def _make(connection: sqlite3.Connection, anchor: Anchor) -> None:
     connection.execute("BEGIN IMMEDIATE")
     for table in TABLES:
         connection.execute(schema_of(table))
     connection.execute("CREATE INDEX triggers_part ON triggers (part)")
     connection.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value)")
-    connection.execute("INSERT INTO meta VALUES ('checkpoints', 0)")
+    meta = {"checkpoints": 0, "anchor_number": anchor.number, "anchor_hash": anchor.hash}
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
 

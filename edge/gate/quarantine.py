@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from edge.contract import Reason
 from edge.errors import ChainError, DamagedError, StorageError
-from edge.gate.latch import Latch, sync_folder
+from edge.gate.latch import Latch
 from edge.gate.rows import EventRow
+from edge.gate.segments import SIDES, begin, rename_durably, segments_of
 from edge.gate.store import Store, lock
 
 
@@ -55,14 +56,14 @@ def quarantine(path: Path, *, boot: str, config: str, link: str = "", why: str =
     """Rename a damaged file (with its WAL) and start a new one whose first row says so; returns the new name of the old file."""
     aside = path.with_name(f"{path.name}.quarantined-{time.strftime('%Y%m%dT%H%M%S')}-{os.urandom(4).hex()}")
     with lock(path):
-        if not path.exists():
+        if not path.exists() and not segments_of(path):
             raise StorageError(f"there is no record file {path}", remedy="Give --config or --records of the gate that refused to start")
         # The WAL goes first: a WAL left behind beside a new file would be taken for that file's own.
-        for suffix in ("-wal", "-shm", ""):
+        for suffix in (*SIDES, ""):
             part = path.with_name(path.name + suffix)
             if part.exists():
-                _rename(part, aside.with_name(aside.name + suffix))
-        sync_folder(path.parent)
+                rename_durably(part, aside.with_name(aside.name + suffix))
+        begin(path)
     store = Store(path, boot=boot, config=config, link=link)
     now_ns = time.monotonic_ns()
     text = f"the records before this are in {aside.name}" + (f": {why}" if why else "")
@@ -70,10 +71,3 @@ def quarantine(path: Path, *, boot: str, config: str, link: str = "", why: str =
     store.commit([store.stamp(row, time.time_ns())])
     store.close()
     return aside
-
-
-def _rename(old: Path, new: Path) -> None:
-    try:
-        old.rename(new)
-    except OSError as exc:
-        raise StorageError(f"{old} cannot be renamed", seen=exc.strerror, remedy="Check the folder's rights and the disk") from exc

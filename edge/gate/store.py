@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from edge.errors import ChainError, DamagedError, StorageError
-from edge.gate.chain import check_chain, last_row
+from edge.gate.chain import Anchor, anchor_of, check_chain, last_row
 from edge.gate.database import QUARANTINE, connect, create, translated
 from edge.gate.leftovers import closing_rows
-from edge.gate.rows import STAMPS, TABLES, Row, Value, chained, clean, columns_of, values_of
+from edge.gate.reader_lock import ReaderLock
+from edge.gate.rows import STAMPS, TABLES, DispositionRow, Row, TriggerRow, Value, chained, clean, columns_of, values_of
 from edge.gate.rows import table_of as name_of
+from edge.gate.segments import Segment, drop_next, make_next, next_path, rename_durably, segment_path, segments_of, settle
 
 TAIL = 256
 """Rows whose hashes are computed again when the file is opened."""
@@ -42,9 +44,11 @@ class Store:
         self._lock = lock(path)
         self._connection: sqlite3.Connection | None = None
         self._insert = {table: _insert_statement(table) for table in TABLES}
+        self._cases: set[tuple[str, int]] = set()
+        """Triggers whose disposition was not stamped yet: they and their rows belong into one file."""
+        self._reading = ReaderLock(path)
         try:
-            self._open(whole=path.exists() and path.stat().st_size < QUICK_CHECK_BYTES)
-            self._grow()
+            self._begin(whole=False)
             self.number, self.head = self._last()
         except BaseException:
             self.abandon()
@@ -55,6 +59,7 @@ class Store:
         table = name_of(row)
         stamps = {"wall_ns": wall_ns, **self._stamp_values}
         values = (*values_of(row), *(clean(stamps[name]) for name in STAMPS[table]))
+        self._mind_case(row)
         self.number += 1
         self.head = chained(self.head, table, self.number, values)
         return Stamped(self.number, table, values, self.head)
@@ -69,28 +74,64 @@ class Store:
             connection.execute("COMMIT")
 
     def recover(self, kept: Sequence[Stamped]) -> None:
-        """After a failed commit: open again, check everything, and write what is not on disk. Raises StorageError or ChainError."""
+        """After a failure: open again, check everything, and write what is not on disk. Raises StorageError or ChainError."""
         # Closing checkpoints, and so writes and syncs once more what a failed sync may have left in the page cache only.
         self._disconnect()
-        self._open(whole=True)
-        self._grow()
+        self._begin(whole=True)
         number, head = self._last()
+        before = kept[0].number - 1 if kept else self.number
         on_disk = {row.number: row.hash for row in kept if row.number <= number}
         if number in on_disk and on_disk[number] != head:
             raise ChainError("a record on disk is not the one that was written", seen=f"row {number}", remedy=QUARANTINE)
+        if number < before:
+            raise ChainError("records that were durable are missing", seen=f"last row {number}, not {before}", remedy=QUARANTINE)
         missing = [row for row in kept if row.number > number]
-        if missing and missing[0].number != number + 1:
-            raise ChainError("records are missing before the ones kept in memory", seen=f"last row {number}", remedy=QUARANTINE)
         if missing:
             self.commit(missing)
 
     def checkpoint(self) -> None:
         """Move the WAL into the file and start it again from its beginning (not while a trigger is open)."""
         connection = self._connected()
-        with translated("the records could not be checkpointed", self.path):
+        with self._reading.kept_out() as free, translated("the records could not be checkpointed", self.path):
+            if not free:
+                return
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             # The first commit after a checkpoint also syncs the WAL's new header; better now than with a verdict.
             connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
+
+    @property
+    def bytes(self) -> int:
+        """Size of the live file without its WAL."""
+        return self.path.stat().st_size
+
+    def rotate(self) -> Segment | None:
+        """Seal the live file and begin a new one; None when that has to wait: a trigger is open, nothing is in it, or it is being read.
+
+        A power cut between any two steps leaves either the old live file, or the sealed one and what becomes the new one
+        (`settle` finishes it at the next start). Raises StorageError; `recover` then finishes it too.
+        """
+        first, last = self._anchor.number + 1, self.number
+        if self._cases or last < first:
+            return None
+        sealed = Segment(segment_path(self.path, first, last), first, last)
+        with self._reading.kept_out() as free:
+            if not free:
+                return None
+            make_next(self.path, Anchor(last, self.head))
+            if not self._rest():
+                drop_next(self.path)
+                return None
+            self._disconnect()
+            rename_durably(self.path, sealed.path)
+            rename_durably(next_path(self.path), self.path)
+        self._begin(whole=False)
+        return sealed
+
+    def _rest(self) -> bool:
+        """Write the whole WAL into the file and leave WAL mode: a sealed file is read alone. False when somebody else has it open."""
+        with translated("the records could not be checkpointed", self.path):
+            found: str = self._connected().execute("PRAGMA journal_mode = DELETE").fetchone()[0]
+        return found == "delete"
 
     def leftovers(self, now_ns: int) -> list[Row]:
         """Rows that close what an earlier gate left open: triggers without verdict, verdicts without disposition."""
@@ -99,13 +140,19 @@ class Store:
 
     def close(self) -> None:
         """Checkpoint and close."""
-        self._disconnect()
-        self._lock.close()
+        try:
+            self._disconnect()
+        finally:
+            self._release()
 
     def abandon(self) -> None:
         """Close a store that turned out to be damaged: whatever goes wrong in that is not the news."""
         with suppress(StorageError):
             self._disconnect()
+        self._release()
+
+    def _release(self) -> None:
+        self._reading.close()
         self._lock.close()
 
     def _connected(self) -> sqlite3.Connection:
@@ -119,6 +166,11 @@ class Store:
             with translated("the records could not be closed", self.path):
                 connection.close()
 
+    def _begin(self, *, whole: bool) -> None:
+        settle(self.path)
+        self._open(whole=whole or self.bytes < QUICK_CHECK_BYTES)
+        self._grow()
+
     def _open(self, *, whole: bool) -> None:
         with translated("the records could not be opened", self.path):
             connection = connect(self.path)
@@ -131,9 +183,24 @@ class Store:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if whole else "ok"
             if found != "ok":
                 raise DamagedError(f"the records {self.path} are damaged", seen=found, remedy=QUARANTINE)
+            self._anchor = anchor_of(connection)
             check_chain(connection, newest=TAIL)
+            self._check_anchor()
 
-    def _last(self) -> tuple[int, bytes]:
+    def _check_anchor(self) -> None:
+        """An old or empty file in the live one's place would fork the chain behind what is sealed."""
+        sealed = segments_of(self.path)
+        if sealed and sealed[-1].last > self._anchor.number:
+            seen = f"it goes on after row {self._anchor.number}, sealed is up to {sealed[-1].last}"
+            raise ChainError(f"the record file {self.path} is not the newest", seen=seen, remedy=QUARANTINE)
+
+    def _mind_case(self, row: Row) -> None:
+        if isinstance(row, TriggerRow):
+            self._cases.add((row.session, row.sequence))
+        elif isinstance(row, DispositionRow):
+            self._cases.discard((row.session, row.sequence))
+
+    def _last(self) -> Anchor:
         with translated("the records could not be read", self.path):
             return last_row(self._connected())
 
