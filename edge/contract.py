@@ -45,7 +45,7 @@ class Reason(str, enum.Enum):
     FRAME_UNBOUND = "FRAME_UNBOUND"  # names no trigger, or another one
     FRAME_PART = "FRAME_PART"  # part or weld differs from the trigger's
     FRAME_DUPLICATE = "FRAME_DUPLICATE"  # this frame counter was seen before
-    FRAME_FROZEN = "FRAME_FROZEN"  # the same payload as the frame before, under a new counter
+    FRAME_FROZEN = "FRAME_FROZEN"  # a payload seen before, under a new counter
     ARCHIVE = "ARCHIVE"  # an image could not be archived (an event, not a verdict)
     FRAME_GAP = "FRAME_GAP"  # frame counters were skipped (an event, not a verdict)
     # which network

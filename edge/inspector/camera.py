@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
+from collections import deque
 from dataclasses import dataclass
 
 import zmq
@@ -15,7 +17,11 @@ from edge.inspector.frame import FrameHeader, check_header, check_payload, read_
 from edge.inspector.sequence import FrameSequence, Step
 
 MAX_PARTS = 3
+REMEMBERED = 16
+"""Hashes of frames kept to know one that comes again: a frozen camera may hand out several old buffers in turn."""
 NS_PER_MS = 1_000_000
+RENEW_NS = 2_000 * NS_PER_MS
+"""A silent camera is connected to anew this often: ZeroMQ gives a connection up for good when its peer broke the protocol or a limit."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +48,29 @@ class CameraFeed:
         self.socket = context.socket(zmq.SUB)
         self._topic = config.name.encode()
         self._max_frame_bytes, self._heartbeat_ns = max_frame_bytes, int(config.heartbeat_ms * NS_PER_MS)
-        self._sequence, self._heard_ns, self._previous_hash = FrameSequence(), 0, ""
+        self._sequence, self._heard_ns = FrameSequence(), 0
+        self._hashes: deque[str] = deque(maxlen=REMEMBERED)
         for option, value in (
             (zmq.RCVHWM, receive_queue), (zmq.MAXMSGSIZE, max_frame_bytes), (zmq.LINGER, 0),
             (zmq.HEARTBEAT_IVL, 1_000), (zmq.HEARTBEAT_TIMEOUT, 3_000), (zmq.RECONNECT_IVL, 50), (zmq.RECONNECT_IVL_MAX, 1_000),
         ):  # fmt: skip
             self.socket.setsockopt(option, value)
         self.socket.setsockopt(zmq.SUBSCRIBE, self._topic)
-        self.socket.connect(config.endpoint)
+        self._endpoint, self._connected_ns = config.endpoint, time.monotonic_ns()
+        self.socket.connect(self._endpoint)
 
     def alive(self, now_ns: int) -> bool:
         """Was anything heard of the camera within its heartbeat?"""
         return not self._heartbeat_ns or (self._heard_ns > 0 and now_ns - self._heard_ns <= self._heartbeat_ns)
+
+    def renew(self, now_ns: int) -> None:
+        """Connect anew to a camera that is not `alive`, at most every two seconds."""
+        if self.alive(now_ns) or now_ns - max(self._heard_ns, self._connected_ns) < RENEW_NS:
+            return
+        self._connected_ns = now_ns
+        with contextlib.suppress(zmq.ZMQError):  # where ZeroMQ gave the connection up there is none to end
+            self.socket.disconnect(self._endpoint)
+        self.socket.connect(self._endpoint)
 
     def waiting(self) -> bool:
         """Is a message there already?"""
@@ -113,14 +130,14 @@ class CameraFeed:
         return Reason.OK, "", digest
 
     def _require_fresh(self, header: FrameHeader, digest: str) -> None:
-        previous, self._previous_hash = self._previous_hash, digest
-        if digest == previous:
+        if digest in self._hashes:
             raise FrameError(
                 Reason.FRAME_FROZEN,
-                "the camera sent the frame before again under a new counter",
+                "the camera sent an earlier frame again under a new counter",
                 seen=f"counter {header.counter}, hash {digest}",
                 remedy="Restart the camera; two exposures are never equal in every bit",
             )
+        self._hashes.append(digest)
 
     def _told(self, step: Step, header: FrameHeader) -> tuple[FrameEvent, ...]:
         if step.kind == "gap":
