@@ -62,7 +62,7 @@ cubins: $(INSTALLED) ## compile the heightmap's kernels for all GPUs, with nvcc 
 
 lock: ## resolve the requirement files again
 	@test -x .venv/bin/uv || PYTHON="$(PYTHON)" ./bootstrap.sh
-	@for name in uv box all mutants fuzz pycuda cubins bindings-10.3 bindings-10.16 bindings-11.4; do .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	@for name in uv box all mutants fuzz pycuda cubins bindings-10.3 bindings-10.16 bindings-11.4; do .venv/bin/uv pip compile --quiet --universal --python-version $$(test $$name = fuzz && echo 3.11 || echo 3.10) --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: ## remove what was built, keep .venv
