@@ -42,7 +42,7 @@ def records_main(argv: Sequence[str]) -> int:
         return 0
     found = read_part(path, arguments.part)
     for trigger in found:
-        print(msgspec.json.encode(trigger).decode() if arguments.json else _told(trigger))
+        print(msgspec.json.encode(trigger).decode() if arguments.json else _one_line(_told(trigger)))
     if not found:
         print(f"no trigger of part {arguments.part} in {path}")
     return 0 if found else 1
@@ -77,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="one JSON object per trigger")
     show.set_defaults(file=None)
     return parser
+
+
+def _one_line(text: str) -> str:
+    """With control characters escaped: a detail may hold what a peer sent, and must not forge a line or steer the terminal."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
 
 def _told(trigger: dict[str, Any]) -> str:
