@@ -8,7 +8,7 @@ from importlib import import_module
 
 COMMANDS = {
     "camera": "sim.camera",
-    "robot": "sim.robot",
+    "robot": "sim.robot_command",
     "modbus-robot": "sim.robot_modbus",
     "welds": "sim.dataset",
     "demo": "sim.demo",

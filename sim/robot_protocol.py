@@ -9,15 +9,38 @@ from dataclasses import dataclass, field
 from edge.config import Profile
 from edge.contract import Outcome
 from edge.gate.codec import encode_frame
-from edge.gate.messages import Ack, Done, Heartbeat, Hello, Message, Nak, Refusal, State, Trigger, TriggerAck, Verdict
+from edge.gate.messages import (
+    FEATURE_PARTS,
+    KNOWN_FEATURES,
+    Ack,
+    ChangeOver,
+    Done,
+    Framing,
+    Heartbeat,
+    Hello,
+    Message,
+    Nak,
+    PartQuery,
+    PartVerdict,
+    Refusal,
+    State,
+    Trigger,
+    TriggerAck,
+    Verdict,
+)
 
 NS_PER_MS = 1_000_000
 MAX_SEQUENCE = 0xFFFF
+MAX_PARTS = 1_000
+"""Parts whose rejected welds are remembered; the oldest is forgotten, which the gate does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobotResult:
-    """What became of one weld. `outcome` is what the gate said (None: nothing valid); `accepted` is what the robot does."""
+    """What became of one weld, or of a whole part (`weld` is empty).
+
+    `outcome` is what the gate said (None: nothing valid); `accepted` is what the robot does.
+    """
 
     part: str
     weld: str
@@ -38,13 +61,23 @@ class RobotResult:
 
 @dataclass(kw_only=True)
 class Open:
-    """The trigger the robot waits for."""
+    """The trigger, part query or change-over whose answer the robot waits for."""
 
-    trigger: Trigger
+    trigger: Trigger | PartQuery
     data: bytes
     sent_ns: int
     repeat_ns: int
     acknowledged: bool = False
+
+
+@dataclass(kw_only=True)
+class Change:
+    """The change-over the robot waits for."""
+
+    message: ChangeOver
+    data: bytes
+    sent_ns: int
+    repeat_ns: int
 
 
 @dataclass(kw_only=True)
@@ -53,6 +86,11 @@ class RobotProtocol:
 
     nonce: Callable[[], str]
     profile: Profile = "handshake"
+    framing: Framing = "crc"
+    knows: int = KNOWN_FEATURES
+    """Features of the gate this robot understands; it does not go on with a gate that demands another one."""
+    must: int = 0
+    """Features this robot demands of the gate."""
     budget_ns: int
     heartbeat_ns: int
     silence_ns: int
@@ -64,9 +102,14 @@ class RobotProtocol:
     """The gate's last heartbeat."""
     bundle: str = ""
     refused: Refusal | None = None
-    """Why the gate did not take the last hello."""
+    """Why the gate did not take the last hello, or this robot not the gate's."""
+    recipe: str = ""
+    """What the gate has confirmed as active in this session."""
+    no_change: str = ""
+    """Why the last change-over did not come about."""
     anomalies: int = 0
     open: Open | None = None
+    change: Change | None = None
     sequence: int = 0
 
     def __post_init__(self) -> None:
@@ -75,20 +118,49 @@ class RobotProtocol:
         self._gate_counter: int | None = None
         self._counter = 0
         self._beat_ns = 0
-        self._last: tuple[Verdict, Done] | None = None
+        self._last: tuple[Verdict | PartVerdict, Done] | None = None
+        self._bad: dict[str, set[str]] = {}
+        """Welds of parts in work whose last result was not accepted."""
         self._push: tuple[str, int] = ("", 0)
 
     # what the owner asks for
 
     def trigger(self, part: str, weld: str, typology: str | None, now_ns: int) -> bytes | None:
-        """Open a trigger; its frame must be sent at once. None while there is no session."""
+        """Open a trigger; its frame must be sent at once. None while there is no session, or another question is open."""
+        if not self._may_ask(now_ns):
+            return None
+        assert self.session is not None
+        return self._ask(Trigger(session=self.session, sequence=self.sequence, part=part, weld=weld, typology=typology), now_ns)
+
+    def finish_part(self, part: str, now_ns: int) -> bytes | None:
+        """Ask for the verdict on a whole part; its frame must be sent at once. None as with `trigger`."""
+        if not self._may_ask(now_ns):
+            return None
+        assert self.session is not None
+        return self._ask(PartQuery(session=self.session, sequence=self.sequence, part=part), now_ns)
+
+    def change_over(self, recipe: str, now_ns: int) -> bytes | None:
+        """Name the recipe of the parts to come; its frame must be sent at once. None as with `trigger`."""
+        if not self._may_ask(now_ns):
+            return None
+        assert self.session is not None
+        message = ChangeOver(session=self.session, sequence=self.sequence, recipe=recipe)
+        self.no_change = ""
+        data = encode_frame(message, "R", self.framing)
+        self.change = Change(message=message, data=data, sent_ns=now_ns, repeat_ns=now_ns + self.repeat_ns)
+        return data
+
+    def _may_ask(self, now_ns: int) -> bool:
+        """Take the next sequence, when there is a session and no other question is open."""
         if self.sequence >= MAX_SEQUENCE:
             self._lose("sequence used up", now_ns)
-        if self.session is None or self.open is not None:
-            return None
+        if self.session is None or self.open is not None or self.change is not None:
+            return False
         self.sequence += 1
-        message = Trigger(session=self.session, sequence=self.sequence, part=part, weld=weld, typology=typology)
-        data = encode_frame(message, "R")
+        return True
+
+    def _ask(self, message: Trigger | PartQuery, now_ns: int) -> bytes:
+        data = encode_frame(message, "R", self.framing)
         self.open = Open(trigger=message, data=data, sent_ns=now_ns, repeat_ns=now_ns + self.repeat_ns)
         return data
 
@@ -102,12 +174,26 @@ class RobotProtocol:
         elif waiting is not None and not waiting.acknowledged and now_ns >= waiting.repeat_ns:
             waiting.repeat_ns = now_ns + self.repeat_ns
             self.out.append(waiting.data)
+        self._mind_change(now_ns)
         if self.session is not None and now_ns - self._heard_ns > self.silence_ns:
             self._lose("the gate's heartbeat stopped", now_ns)
         if now_ns >= self._beat_ns:
             self._beat_ns = now_ns + self.heartbeat_ns
             self._counter = (self._counter + 1) & 0xFFFF
-            self.out.append(encode_frame(self._sign_of_life(), "R"))
+            self.out.append(encode_frame(self._sign_of_life(), "R", self.framing))
+
+    def _mind_change(self, now_ns: int) -> None:
+        if self.change is None:
+            return
+        if now_ns - self.change.sent_ns > self.budget_ns:
+            self._no_change("NO_ANSWER")
+        elif now_ns >= self.change.repeat_ns:
+            self.change.repeat_ns = now_ns + self.repeat_ns
+            self.out.append(self.change.data)
+
+    def _no_change(self, why: str) -> None:
+        """The robot does not know which recipe is active: it has to ask again."""
+        self.change, self.recipe, self.no_change = None, "", why
 
     def line_lost(self, now_ns: int) -> None:
         """Nobody holds the other end of the line."""
@@ -116,15 +202,19 @@ class RobotProtocol:
 
     def _sign_of_life(self) -> Message:
         if self.session is None:
-            return Hello(nonce=self._own, deadline_ms=min(0xFFFF, self.budget_ns // NS_PER_MS))
+            return Hello(nonce=self._own, must=self.must, deadline_ms=min(0xFFFF, self.budget_ns // NS_PER_MS))
         return Heartbeat(session=self.session, state=State.BUSY if self.open else State.READY, counter=self._counter)
 
     # what the gate says
 
     def received(self, message: Message, now_ns: int) -> None:
         """One whole frame of the gate."""
-        if isinstance(message, Verdict):
-            (self._pushed if self.profile == "push" else self._verdict)(message, now_ns)
+        if isinstance(message, Verdict) and self.profile == "push":
+            self._pushed(message, now_ns)
+        elif isinstance(message, Verdict | PartVerdict):
+            self._verdict(message, now_ns)
+        elif isinstance(message, ChangeOver):
+            self._changed(message)
         elif isinstance(message, Hello):
             self._hello(message, now_ns)
         elif isinstance(message, Nak):
@@ -148,6 +238,9 @@ class RobotProtocol:
         if self.session is not None:
             self._lose("the gate opened another session", now_ns)
             return
+        if hello.must & ~self.knows or self.must & FEATURE_PARTS & ~hello.must:
+            self.refused = Refusal.VERSION
+            return
         self.session, self.sequence, self.refused = session, 0, None
         self._heard_ns, self._gate_counter, self._beat_ns, self._last = now_ns, None, now_ns, None
 
@@ -156,27 +249,50 @@ class RobotProtocol:
             self.refused = nak.reason
         elif nak.reason is Refusal.SESSION and nak.session == self.session:
             self._lose("the gate does not know the session", now_ns)
+        elif self.change is not None and (nak.session, nak.sequence) == (self.change.message.session, self.change.message.sequence):
+            self._no_change(f"NAK_{nak.reason.value}")
         elif self.open is not None and (nak.session, nak.sequence) == self._key(self.open):
             self._reject(f"NAK_{nak.reason.value}", "the gate refused the trigger", now_ns)
 
-    def _verdict(self, verdict: Verdict, now_ns: int) -> None:
+    def _changed(self, change: ChangeOver) -> None:
+        if self.change is not None and change == self.change.message:
+            self.change, self.recipe = None, change.recipe
+
+    def _verdict(self, verdict: Verdict | PartVerdict, now_ns: int) -> None:
         if self.open is None:
             self._unasked(verdict, now_ns)
             return
-        asked = self.open.trigger
-        wrong = [n for n in ("session", "sequence", "part", "weld") if getattr(verdict, n) != getattr(asked, n)]
+        wrong = self._differs(verdict, self.open.trigger)
         if wrong and self._last is not None and verdict == self._last[0]:
             return
         if wrong:
             self.anomalies += 1
-            self._reject(f"WRONG_{wrong[0].upper()}", f"verdict {verdict}", now_ns)
+            self._reject(f"WRONG_{wrong.upper()}", f"verdict {verdict}", now_ns)
             return
         late = now_ns - self.open.sent_ns > self.budget_ns
-        accepted = verdict.outcome is Outcome.ACCEPT and verdict.reason.value == "OK" and not late
+        doubt = self._doubt(verdict) if isinstance(verdict, PartVerdict) else ""
+        self.anomalies += bool(doubt)
+        accepted = verdict.outcome is Outcome.ACCEPT and verdict.reason.value == "OK" and not late and not doubt
         self._confirm(verdict, accepted=accepted)
-        self._finish(verdict.outcome, "LATE" if late else verdict.reason.value, accepted, "", now_ns)
+        detail = f"{verdict.missing} missing, first {verdict.first}" if isinstance(verdict, PartVerdict) else ""
+        self._finish(verdict.outcome, "LATE" if late else doubt or verdict.reason.value, accepted, detail, now_ns)
 
-    def _unasked(self, verdict: Verdict, now_ns: int) -> None:
+    def _differs(self, verdict: Verdict | PartVerdict, asked: Trigger | PartQuery) -> str:
+        """The first field in which an answer is not one to what was asked, or an empty text."""
+        if isinstance(verdict, PartVerdict) is not isinstance(asked, PartQuery):
+            return "type"
+        fields = ("session", "sequence", "part", "weld") if isinstance(asked, Trigger) else ("session", "sequence", "part")
+        return next((name for name in fields if getattr(verdict, name) != getattr(asked, name)), "")
+
+    def _doubt(self, verdict: PartVerdict) -> str:
+        """Why an ACCEPT of a part is not believed: it names missing welds, or this robot knows a weld that was not accepted."""
+        if verdict.outcome is not Outcome.ACCEPT:
+            return ""
+        if verdict.missing or verdict.first is not None:
+            return "STILL_MISSING"
+        return "WELD_REJECTED" if self._bad.get(verdict.part) else ""
+
+    def _unasked(self, verdict: Verdict | PartVerdict, now_ns: int) -> None:
         """A resend of the last verdict is confirmed again; after a rejected deadline the part stays rejected; else it is an anomaly."""
         if self._last is not None and verdict == self._last[0]:
             self._confirm(verdict, accepted=self._last[1] is Done.ACCEPTED)
@@ -186,11 +302,11 @@ class RobotProtocol:
             self.anomalies += 1
             self._lose(f"a verdict nobody asked for: {verdict}", now_ns)
 
-    def _confirm(self, verdict: Verdict, *, accepted: bool) -> None:
+    def _confirm(self, verdict: Verdict | PartVerdict, *, accepted: bool) -> None:
         done = Done.ACCEPTED if accepted else Done.REJECTED
         self._last = (verdict, done)
         ack = Ack(session=verdict.session, sequence=verdict.sequence, outcome=verdict.outcome, done=done)
-        self.out.append(encode_frame(ack, "R"))
+        self.out.append(encode_frame(ack, "R", self.framing))
 
     def _pushed(self, verdict: Verdict, now_ns: int) -> None:
         session, last = self._push
@@ -222,9 +338,11 @@ class RobotProtocol:
     def _finish(self, outcome: Outcome | None, reason: str, accepted: bool, detail: str, now_ns: int) -> None:
         assert self.open is not None
         asked = self.open.trigger
+        weld = asked.weld if isinstance(asked, Trigger) else ""
+        self._remember(asked.part, weld, accepted=accepted)
         result = RobotResult(
             part=asked.part,
-            weld=asked.weld,
+            weld=weld,
             session=asked.session,
             sequence=asked.sequence,
             outcome=outcome,
@@ -237,8 +355,20 @@ class RobotProtocol:
         self.open = None
         self.results.append(result)
 
+    def _remember(self, part: str, weld: str, *, accepted: bool) -> None:
+        if not weld:
+            self._bad.pop(part, None)
+        elif accepted:
+            self._bad.get(part, set()).discard(weld)
+        else:
+            self._bad.setdefault(part, set()).add(weld)
+            if len(self._bad) > MAX_PARTS:
+                del self._bad[next(iter(self._bad))]
+
     def _lose(self, why: str, now_ns: int) -> None:
         self._reject("SESSION_LOST", why, now_ns)
+        self._no_change("SESSION_LOST")
+        self._bad.clear()
         self.session, self.state, self._own, self._beat_ns = None, None, self.nonce(), now_ns
 
     def _key(self, waiting: Open) -> tuple[str, int]:

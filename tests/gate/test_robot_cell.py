@@ -15,7 +15,7 @@ from edge.contract import Expect, TriggerId
 from edge.errors import SimulationError
 from edge.gate.audit import verify_chain
 from edge.gate.daemon import GateDaemon
-from sim.robot import main
+from sim.robot_command import main
 from sim.robot_line import PtyLine
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from edge.errors import SimulationError
 from edge.gate.port import SerialPort
-from sim.robot import main
+from sim.robot_command import main
 from sim.robot_line import DeviceLine, PtyLine
 
 
