@@ -66,8 +66,8 @@ class SerialPort:
         return bool(self._waiting)
 
     def due_ns(self) -> int | None:
-        """When the next waiting frame must be dropped."""
-        return min((frame.not_after_ns for frame in self._waiting), default=None)
+        """When the frame that waits first must be dropped; those behind it are looked at once it is gone."""
+        return self._waiting[0].not_after_ns if self._waiting else None
 
     def read(self) -> bytes:
         """What arrived, at most 4096 bytes; empty when nothing did. Raises PortGoneError."""

@@ -132,6 +132,16 @@ def test_a_rest_left_at_the_deadline_is_dropped_and_never_finished(pty: Pty) -> 
     port.close()
 
 
+def test_only_the_frame_that_waits_first_sets_the_time(pty: Pty) -> None:
+    port = pty.open()
+    port.send(b"x" * 200_000, FOREVER_NS, 0)
+    port.send(b"behind it", 5, 0)
+    port.flush(10)
+    assert port.waiting
+    assert port.due_ns() == FOREVER_NS  # else a daemon would look again and again, and could do nothing
+    port.close()
+
+
 def test_a_rest_is_finished_when_the_line_takes_it_in_time(pty: Pty) -> None:
     port = pty.open()
     port.send(b"y" * 50_000, FOREVER_NS, 0, KEY)
