@@ -43,7 +43,7 @@ def check_chain(connection: sqlite3.Connection, *, newest: int | None = None) ->
         last = max(connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0] for table in TABLES)  # noqa: S608
         if last - newest > anchor.number:
             number, previous = last - newest, _hash_at(connection, last - newest)
-    for found, table, values, stored in _rows_after(connection, number):
+    for found, table, values, stored in rows_after(connection, number):
         number += 1
         if found != number:
             raise ChainError("a record was removed", seen=f"row {number} is missing, next is {table} {found}", remedy=REMEDY)
@@ -59,7 +59,8 @@ def last_row(connection: sqlite3.Connection) -> Anchor:
     return max((Anchor(*row) for row in rows if row is not None), default=anchor_of(connection))
 
 
-def _rows_after(connection: sqlite3.Connection, number: int) -> Iterator[tuple[int, str, tuple[Any, ...], bytes]]:
+def rows_after(connection: sqlite3.Connection, number: int) -> Iterator[tuple[int, str, tuple[Any, ...], bytes]]:
+    """Every row after this number, in order: number, table, values in the order of its columns, hash as stored."""
     return merge(*(_table_after(connection, table, number) for table in TABLES), key=lambda row: row[0])
 
 
