@@ -7,6 +7,7 @@ import pytest
 from byte_decoder import ByteDecoder
 from hypothesis import example, given
 from hypothesis import strategies as st
+from longest import longest_messages
 
 from edge.contract import Outcome, Reason
 from edge.gate.codec import MAX_FRAME_BYTES, MAX_TWICE_BYTES, SEED, Decoder, encode_frame
@@ -71,30 +72,6 @@ def test_the_longest_part_verdict_is_exactly_as_long_as_a_frame_may_be(framing: 
         assert Decoder(direction, framing).feed(frame) == [message]
         lengths.append(len(frame))
     assert max(lengths) == limit
-
-
-def longest_messages() -> list[tuple[Direction, Message]]:
-    """Every type of frame with every field at its longest."""
-    head = {"session": SESSION, "sequence": 65535}
-    reason, name = max(Reason, key=lambda each: len(each.value)), "n" * 24
-    coded = {**head, "part": name, "outcome": Outcome.ACCEPT, "reason": reason}
-    hello = Hello(nonce="deadbeef", peer="cafe0001", major=65535, minor=65535, lowest=65535, must=0xFFFF, deadline_ms=65535)
-    beat = Heartbeat(session=SESSION, state=State.READY, counter=65535)
-    return [
-        ("R", hello),
-        ("G", hello),
-        ("R", beat),
-        ("G", beat),
-        ("R", Trigger(**head, part=name, weld=name, typology=name)),
-        ("G", TriggerAck(**head)),
-        ("G", Nak(**head, reason=Refusal.SEQUENCE)),
-        ("G", Verdict(**coded, weld=name)),
-        ("R", Ack(**head, outcome=Outcome.REJECT, done=Done.ACCEPTED)),
-        ("R", ChangeOver(**head, recipe=name)),
-        ("G", ChangeOver(**head, recipe=name)),
-        ("R", PartQuery(**head, part=name)),
-        ("G", PartVerdict(**coded, missing=999, first=name)),
-    ]
 
 
 def test_a_decoder_takes_only_the_framing_it_was_made_for() -> None:
