@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from edge.contract import Expect, Outcome, Reason, Report
+from edge.contract import Expect, InspectorState, Outcome, Reason, Report
 from edge.gate.case import Case, Record, Stage, Tell, Ticket
 from edge.gate.messages import Ack, ChangeOver, Done, Message, Nak, PartQuery, Refusal, Trigger, TriggerAck
 from edge.gate.parts import PartFacts, decide_part, notes_of
@@ -21,6 +21,7 @@ class HandshakeSession(RobotSession):
     def __init__(self, settings: Settings, nonce: Callable[[], str], recipes: Mapping[str, Recipe] | None = None) -> None:
         """`nonce` gives 8 fresh random hex digits. Without `recipes` welds are judged one by one and no part has a verdict."""
         super().__init__(settings, nonce, recipes)
+        self._early_word: tuple[object, ...] = ()
         self._changed: tuple[ChangeOver, ChangeOver | Nak] | None = None
         """The last change-over and its answer."""
 
@@ -208,15 +209,18 @@ class HandshakeSession(RobotSession):
         elif named.sequence > self._last:
             if self._early is not None:
                 self._unbound(self._early, now_ns)
-            self._early = report
+            self._early, self._early_word = report, _word(self.inspector)
         else:
             text = f"frame {report.counter} for trigger {named.sequence}, which is closed"
             self.note("frame", Reason.FRAME_LATE, text, now_ns, camera=report.camera)
 
     def _match_early(self, report: Report, case: Case, now_ns: int) -> None:
-        """The camera may be quicker than the serial line: a report that names exactly this trigger was kept for it."""
+        """The camera may be quicker than the serial line: a report that names exactly this trigger was kept for it.
+
+        What the inspector said of itself when it reported must still hold: it may since have become ready, or have another bundle.
+        """
         assert report.trigger is not None
-        fresh = now_ns - report.received_ns < self.settings.budget_ns
+        fresh = now_ns - report.received_ns < self.settings.budget_ns and self._early_word == _word(self.inspector)
         if report.trigger.sequence == case.key.sequence and fresh:
             self._judge(case, report, now_ns)
         else:
@@ -279,6 +283,13 @@ class HandshakeSession(RobotSession):
         """The robot says that it let a part pass which the gate did not accept: a bad weld may be on its way."""
         what = f"{case.asked.part} {case.asked.weld}, trigger {case.key.sequence}" if case else "a trigger nobody heard of"
         self._latch(f"possible escape in session {self.session}: {what}: {text}", now_ns)
+
+
+def _word(state: InspectorState | None) -> tuple[object, ...]:
+    """What an inspector says of itself that a verdict rests on."""
+    if state is None:
+        return ()
+    return state.pid, state.ready, state.fault_reason, state.known_answers, state.camera_alive, state.bundle, state.typologies
 
 
 def _event(kind: str, reason: Reason | None, detail: str, now_ns: int) -> EventRow:
