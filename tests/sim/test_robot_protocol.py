@@ -3,7 +3,22 @@ import pytest
 
 from edge.contract import Outcome, Reason
 from edge.gate.codec import Decoder
-from edge.gate.messages import Ack, Done, Heartbeat, Hello, Message, Nak, Refusal, State, Trigger, TriggerAck, Verdict
+from edge.gate.messages import (
+    Ack,
+    ChangeOver,
+    Done,
+    Heartbeat,
+    Hello,
+    Message,
+    Nak,
+    PartQuery,
+    PartVerdict,
+    Refusal,
+    State,
+    Trigger,
+    TriggerAck,
+    Verdict,
+)
 from sim.robot_protocol import RobotProtocol
 
 MS = 1_000_000
@@ -152,3 +167,131 @@ def test_in_the_push_profile_a_repeated_number_is_rejected() -> None:
     for sequence in (1, 2, 2, 1, 3):
         robot.protocol.received(robot.verdict(sequence=sequence), 5)
     assert [r.accepted for r in robot.protocol.results] == [True, True, False, False, True]
+
+
+def part_verdict(**changes: object) -> PartVerdict:
+    good = PartVerdict(session="00000001cafe0000", sequence=1, part="P1", missing=0, first=None, outcome=Outcome.ACCEPT, reason=Reason.OK)
+    return msgspec.structs.replace(good, **changes)
+
+
+def test_a_proved_part_verdict_is_accepted_and_confirmed() -> None:
+    robot = Robot(triggered=False)
+    data = robot.protocol.finish_part("P1", 0)
+    assert data is not None
+    assert Decoder("R").feed(data) == [PartQuery(session="00000001cafe0000", sequence=1, part="P1")]
+    robot.protocol.received(part_verdict(), 20 * MS)
+    robot.protocol.received(part_verdict(), 30 * MS)
+    (result,) = robot.protocol.results
+    assert (result.part, result.weld, result.accepted) == ("P1", "", True)
+    assert [(ack.sequence, ack.done) for ack in robot.said] == [(1, Done.ACCEPTED)] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (part_verdict(session="f" * 16), "WRONG_SESSION"),
+        (part_verdict(sequence=2), "WRONG_SEQUENCE"),
+        (part_verdict(part="P2"), "WRONG_PART"),
+        (part_verdict(missing=1), "STILL_MISSING"),
+        (part_verdict(first="W2"), "STILL_MISSING"),
+        (part_verdict(reason=Reason.WELDS_MISSING), "WELDS_MISSING"),
+        (part_verdict(outcome=Outcome.REJECT, missing=1, first="W2", reason=Reason.WELDS_MISSING), "WELDS_MISSING"),
+        (Robot().verdict(), "WRONG_TYPE"),
+    ],
+)
+def test_a_part_verdict_that_differs_in_anything_is_rejected(answer: Message, reason: str) -> None:
+    robot = Robot(triggered=False)
+    robot.protocol.finish_part("P1", 0)
+    robot.protocol.received(answer, 20 * MS)
+    robot.protocol.received(part_verdict(), 21 * MS)
+    assert [(result.accepted, result.reason) for result in robot.protocol.results] == [(False, reason)]
+    assert not any(isinstance(message, Ack) and message.done is Done.ACCEPTED for message in robot.said)
+
+
+def test_a_part_verdict_is_no_answer_to_a_trigger_and_none_after_the_deadline() -> None:
+    robot = Robot()
+    robot.protocol.received(part_verdict(), 20 * MS)
+    assert robot.protocol.results[0].reason == "WRONG_TYPE"
+    robot.protocol.finish_part("P1", 30 * MS)
+    robot.protocol.received(part_verdict(sequence=2), 131 * MS)
+    assert (robot.protocol.results[1].accepted, robot.protocol.results[1].reason) == (False, "LATE")
+
+
+def test_a_robot_that_rejected_a_weld_does_not_believe_that_its_part_is_good() -> None:
+    robot = Robot()
+    robot.protocol.tick(101 * MS)
+    robot.protocol.finish_part("P1", 110 * MS)
+    robot.protocol.received(part_verdict(sequence=2), 120 * MS)
+    assert [(r.accepted, r.reason) for r in robot.protocol.results] == [(False, "NO_ANSWER"), (False, "WELD_REJECTED")]
+    assert robot.protocol.anomalies == 1
+
+
+def test_a_weld_that_was_accepted_in_the_end_does_not_count_against_its_part() -> None:
+    robot = Robot()
+    robot.protocol.tick(101 * MS)
+    robot.protocol.trigger("P1", "W1", "T2", 110 * MS)
+    robot.protocol.received(robot.verdict(sequence=2), 120 * MS)
+    robot.protocol.finish_part("P1", 130 * MS)
+    robot.protocol.received(part_verdict(sequence=3), 140 * MS)
+    assert [r.accepted for r in robot.protocol.results] == [False, True, True]
+
+
+def test_an_unanswered_change_over_is_repeated_and_then_unknown() -> None:
+    robot = Robot(triggered=False)
+    robot.protocol.recipe = "R1"
+    data = robot.protocol.change_over("R2", 0)
+    assert robot.protocol.trigger("P1", "W1", None, 1) is None
+    robot.protocol.tick(61 * MS)
+    assert data is not None
+    assert Decoder("R").feed(data)[0] in robot.said
+    robot.protocol.tick(101 * MS)
+    assert (robot.protocol.change, robot.protocol.recipe, robot.protocol.no_change) == (None, "", "NO_ANSWER")
+
+
+@pytest.mark.parametrize("reason", [Refusal.PART, Refusal.RECIPE])
+def test_a_refused_change_over_says_why(reason: Refusal) -> None:
+    robot = Robot(triggered=False)
+    robot.protocol.change_over("R2", 0)
+    robot.protocol.received(Nak(session="00000001cafe0000", sequence=1, reason=reason), 1)
+    assert robot.protocol.no_change == f"NAK_{reason.value}"
+
+
+def test_only_the_very_answer_makes_a_recipe_active_and_a_lost_session_forgets_it() -> None:
+    robot = Robot(triggered=False)
+    robot.protocol.change_over("R2", 0)
+    for changes in ({"sequence": 2}, {"recipe": "R3"}, {"session": "f" * 16}):
+        answer = ChangeOver(session="00000001cafe0000", sequence=1, recipe="R2")
+        robot.protocol.received(msgspec.structs.replace(answer, **changes), 1)
+        assert robot.protocol.recipe == ""
+    robot.protocol.received(ChangeOver(session="00000001cafe0000", sequence=1, recipe="R2"), 2)
+    assert robot.protocol.recipe == "R2"
+    robot.protocol.line_lost(3)
+    assert robot.protocol.recipe == ""
+
+
+@pytest.mark.parametrize(
+    ("must", "knows", "demands", "goes_on"),
+    [
+        (0x0001, 0x0003, 0, True),
+        (0x0001, 0x0002, 0, False),
+        (0x8000, 0x0003, 0, False),
+        (0x0000, 0x0003, 0x0001, False),
+        (0x0001, 0x0003, 0x0001, True),
+    ],
+)
+def test_a_robot_does_not_go_on_with_a_gate_that_demands_or_lacks_what_it_must(must: int, knows: int, demands: int, goes_on: bool) -> None:
+    robot = Robot(triggered=False)
+    robot.protocol.line_lost(0)
+    robot.protocol.knows, robot.protocol.must = knows, demands
+    robot.protocol.received(Hello(nonce="cafe0000", peer=robot.protocol._own, must=must), 1)
+    assert (robot.protocol.session is not None) is goes_on
+    assert robot.protocol.refused is (None if goes_on else Refusal.VERSION)
+
+
+def test_a_robot_with_degraded_framing_speaks_and_reads_it_only() -> None:
+    robot = Robot(triggered=False)
+    robot.protocol.framing = "twice"
+    data = robot.protocol.trigger("P1", "W1", None, 0)
+    assert data is not None
+    assert len(Decoder("R", "twice").feed(data)) == 1
+    assert not Decoder("R").feed(data)
