@@ -139,7 +139,7 @@ class HandshakeSession(RobotSession):
             missing=missing,
         )
         decision = decide_part(facts)
-        notes = notes_of(missing)[1 if decision.reason is Reason.WELDS_MISSING else 0 :]
+        notes = notes_of(missing)[decision.reason is Reason.WELDS_MISSING :] if missing else []
         rows = [_event("part", Reason.WELDS_MISSING, f"part {query.part}, query {query.sequence}: {note}", now_ns) for note in notes]
         self._conclude(case, decision, None, now_ns, rows=(case.trigger_row(), *rows))
 

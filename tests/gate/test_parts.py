@@ -97,6 +97,7 @@ def test_a_part_is_accepted_when_every_weld_was_accepted_and_confirmed() -> None
     row = driven.table(TriggerRow)[-1]
     assert (row.part, row.weld, row.opened_by, row.recipe) == ("P1", "", "part", "R1")
     assert (driven.dispositions[-1].sent, driven.dispositions[-1].done) == ("ACCEPT", "ACCEPTED")
+    assert not [event for event in driven.events if event.kind == "part"]
     driven.check_books()
     driven.check_order()
 
@@ -376,9 +377,12 @@ def test_a_part_is_not_accepted_while_something_is_latched_or_the_store_is_broke
     driven.do(driven.session.latched_for, ("a person must look",))
     driven.query(5, part="P1")
     assert said(driven)[:2] == (Outcome.REJECT, Reason.LATCHED)
+    driven.query(50, part="P1")
+    assert said(driven) == (Outcome.REJECT, Reason.LATCHED, 2, "W1")
+    assert driven.events[-1].detail == "part P1, query 50: 2 missing: W1 was not shown, W2 was not shown"
     driven.do(driven.session.acknowledged)
     driven.do(driven.session.record_failed, None, "disk full")
-    driven.query(6, part="P3")
+    driven.query(51, part="P3")
     assert said(driven)[:2] == (Outcome.REJECT, Reason.RECORD_FAULT)
 
 

@@ -131,8 +131,8 @@ def test_parts_are_judged_as_their_recipe_says(
     assert answering.asked
     assert "2 parts, 2 answered" in capsys.readouterr().out
     assert verify_chain(tmp_path / "records.db").rows > 6
-    rows = {row["trigger.weld"]: row for row in read_part(tmp_path / "records.db", "P2")}
-    assert (rows[""]["trigger.opened_by"], rows[""]["trigger.recipe"], rows["W1"]["trigger.recipe"]) == ("part", recipe, recipe)
+    rows = {row["weld"]: row for row in read_part(tmp_path / "records.db", "P2")}
+    assert (rows[""]["opened_by"], rows[""]["recipe"], rows["W1"]["recipe"]) == ("part", recipe, recipe)
     assert rows[""]["verdict.reason"] == ("OK" if parts["P2"] else "WELDS_MISSING")
     assert rows[""]["disposition.done"] == ("ACCEPTED" if parts["P2"] else "REJECTED")
 
