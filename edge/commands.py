@@ -55,7 +55,11 @@ def shown_key(path: Path) -> str:
 
 
 def records(argv: Sequence[str]) -> int:
-    """`cordon records verify|show ...`: the durable record of every trigger."""
+    """`cordon records verify|show|export ...`: the durable record of every trigger."""
+    if argv[:1] in (["export"], ["verify-export"]):
+        from edge.records.cli import export_main, verify_main  # noqa: PLC0415
+
+        return (export_main if argv[0] == "export" else verify_main)(argv[1:])
     from edge.gate.records_cli import records_main  # noqa: PLC0415
 
     return records_main(argv)
