@@ -38,7 +38,7 @@ def export_main(argv: Sequence[str]) -> int:
 
 
 def verify_main(argv: Sequence[str]) -> int:
-    """`cordon records verify-export FILE ...`: every hash again, from the exported files alone; each must go on where the one before ends."""
+    """`cordon records verify-export FILE ...`: every hash again, from the exported files alone; each goes on where the last one ended."""
     parser = argparse.ArgumentParser(prog="cordon records verify-export", description=verify_main.__doc__)
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="exported .csv or .parquet, each with its .json beside it")
     before: tuple[Path, ChainReport] | None = None
