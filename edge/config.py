@@ -24,6 +24,30 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,23}\Z")
 """Part, weld, typology and camera names: at most 24 characters that are safe on the serial line, in files and in logs."""
 
 
+class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[gate.storage]`: how large the record files grow, how long they stay, and what is kept free for them; 1 MB is 2**20 bytes."""
+
+    segment_mb: float = 64.0
+    """The live file is sealed and a new one begun at this size."""
+    reserve_mb: float = 16.0
+    """Allocated beforehand for the records of a full disk; 0: none. Nothing is accepted while it cannot be held."""
+    alarm_mb: float = 1_024.0
+    """Less free space than this is an alarm in the records and the log; 0: none."""
+    keep_days: float = 0.0
+    """Sealed files whose newest row is older are deleted; 0: never."""
+    keep_mb: float = 0.0
+    """The oldest sealed files are deleted until the rest is not larger; 0: never."""
+    exported_only: bool = True
+    """Delete only what was exported (`docs/records.md`), even when the disk is full."""
+
+    def __post_init__(self) -> None:
+        _between("gate.storage.segment_mb", self.segment_mb, 0.01, 65_536)
+        _between("gate.storage.reserve_mb", self.reserve_mb, 0, 65_536)
+        _between("gate.storage.alarm_mb", self.alarm_mb, 0, 2**30)
+        _between("gate.storage.keep_days", self.keep_days, 0, 36_525)
+        _between("gate.storage.keep_mb", self.keep_mb, 0, 2**30)
+
+
 class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[gate]`: the serial link, the deadline and the records."""
 
@@ -61,6 +85,7 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Recipe that is active when a session begins; empty: the robot must name one first."""
     latch_noise: int = 100
     """More broken frames of the robot than this within 10 s, and nothing is accepted until a person has looked; 0: never."""
+    storage: StorageConfig = msgspec.field(default_factory=StorageConfig)
 
     @property
     def link_name(self) -> str:

@@ -25,7 +25,7 @@ from edge.gate.peer import InspectorSocket
 from edge.gate.push import PushSession
 from edge.gate.quarantine import open_records
 from edge.gate.recipe import RecipeBook, load_recipes
-from edge.gate.records import Acknowledged, Back, Crashed, Durable, Failed, Latched, Recorder
+from edge.gate.records import Acknowledged, Back, Crashed, Durable, Failed, Latched, Noted, Recorder
 from edge.gate.rows import EventRow
 from edge.gate.session import GateSession
 from edge.gate.settings import settings_from
@@ -67,14 +67,16 @@ class GateDaemon:
             self.link: Link | None = self._open_link()
             opened.callback(self.link.close)
             self._say(f"port {self.config.port} at {self.config.baudrate} baud, profile {self.config.profile}", started_s)
-            store, left, damage = open_records(self.config.records, boot=boot_id(), config=config_hash, link=self.config.link_name)
+            store, left, damage = open_records(
+                self.config.records, boot=boot_id(), config=config_hash, link=self.config.link_name, storage=self.config.storage
+            )
             opened.callback(store.close)
             self._say(f"records {self.config.records}: {store.number} rows, {left} left open before are closed", started_s)
             if damage:
                 self._say(f"the records were damaged and are put aside; nothing is accepted until somebody looked: {damage}", started_s)
             self.inspector = InspectorSocket(self.config.socket)
             opened.pop_all()
-        self.recorder = Recorder(store)
+        self.recorder = Recorder(store, storage=self.config.storage)
         self._rows, self._busy_ns, self._collected = 0, time.monotonic_ns(), True
         self._attempts, self._reopen_ns = 0, 0
         self._wake_in, self._wake_out = socket.socketpair()
@@ -311,6 +313,8 @@ class GateDaemon:
                 self.session.latched_for(result.reasons, now_ns)
             elif isinstance(result, Acknowledged):
                 self.session.acknowledged(now_ns)
+            elif isinstance(result, Noted):
+                self.log.say(result.text)
             elif isinstance(result, Crashed):
                 raise result.error
 
@@ -322,7 +326,7 @@ class GateDaemon:
         quiet = now_ns - self._busy_ns > QUIET_NS
         if self._rows >= CHECKPOINT_ROWS or (quiet and not self._collected and self._rows):
             self._rows = 0
-            self.recorder.checkpoint()
+            self.recorder.checkpoint(quiet=quiet)
         if quiet and not self._collected:
             self._collected = True
             gc.collect()

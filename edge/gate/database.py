@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.errors import DamagedError, StorageError
+from edge.errors import CordonError, DamagedError, StorageError
 from edge.gate.chain import START, Anchor
 from edge.gate.rows import TABLES, schema_of
 
 SCHEMA_VERSION = 2
 BUSY_S = 5.0
 QUARANTINE = "Keep the file as evidence; a gate that starts puts it aside and begins a new one, and so does `cordon records quarantine`"
+_FULL = ("disk is full", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 _ENVIRONMENT = (
     "database is locked",
     "database table is locked",
@@ -72,6 +74,11 @@ def translated(what: str, path: Path) -> Iterator[None]:
         if is_damage(exc, path):
             raise DamagedError(what, seen=exc, remedy=QUARANTINE) from exc
         raise StorageError(what, seen=exc, remedy=f"Check free space, rights and the disk under {path}") from exc
+
+
+def is_full(exc: CordonError) -> bool:
+    """True when the disk had no room for what failed."""
+    return any(text in str(exc.seen) for text in _FULL)
 
 
 def is_damage(exc: sqlite3.Error, path: Path) -> bool:

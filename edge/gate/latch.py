@@ -32,8 +32,11 @@ class Latch:
         self.path = records.with_name(records.name + ".latched")
         self.note_path = records.with_name(records.name + ".acknowledged")
 
-    def set(self, why: str) -> None:
-        """Add a reason and make it durable. Raises StorageError; the caller must then stay latched in memory."""
+    def set(self, why: str) -> str:
+        """Add a reason and make it durable; returns it as the file has it.
+
+        Raises StorageError; the caller must then stay latched in memory.
+        """
         line = why[:500].encode("unicode_escape") + b"\n"
         try:
             with self.path.open("ab") as file:
@@ -44,6 +47,7 @@ class Latch:
             sync_folder(self.path.parent)
         except OSError as exc:
             raise StorageError(f"the latch {self.path} cannot be written", seen=exc.strerror, remedy="Check disk and rights") from exc
+        return line.decode("ascii").rstrip("\n")
 
     def reasons(self) -> list[str]:
         """Why nothing is accepted; empty when not latched. A file that cannot be read counts as latched."""

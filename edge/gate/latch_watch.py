@@ -20,8 +20,10 @@ class LatchWatch:
     def __init__(self, latch: Latch) -> None:
         self._latch = latch
         self._known: tuple[str, ...] = ()
-        """Reasons in the file, as last read."""
+        """Reasons in the file that the records do not call acknowledged yet."""
         self._unsaved: list[str] = []
+        self._unseen: list[str] = []
+        """Reasons that the person who acknowledged had not read."""
         self._note_left = False
         """Somebody acknowledged while no gate ran, and no row says so yet."""
         self._due_s = 0.0
@@ -43,13 +45,11 @@ class LatchWatch:
 
     def store(self) -> None:
         """Make new reasons durable; what cannot be written is kept in memory and tried again."""
-        if not self._unsaved:
-            return
         with suppress(StorageError):
             while self._unsaved:
-                self._latch.set(self._unsaved[0])
+                saved = self._latch.set(self._unsaved[0])
+                self._known = (*self._known, saved)
                 del self._unsaved[0]
-        self._known = tuple(self._latch.reasons())
 
     def removed(self) -> EventRow | None:
         """The row that says who removed the latch, when it is gone; looks only so often."""
@@ -63,7 +63,7 @@ class LatchWatch:
         who = note.who if note is not None else "somebody who removed the file without `cordon records acknowledge`"
         reasons = note.reasons if note is not None else self._known
         # A reason set while the person read the others is not acknowledged: it goes back.
-        self._unsaved = [reason for reason in self._known if reason not in reasons]
+        self._unseen = [reason.encode("ascii").decode("unicode_escape") for reason in self._known if reason not in reasons]
         now_ns = time.monotonic_ns()
         text = f"acknowledged by {who}: {'; '.join(reasons)}"
         return EventRow(kind="latch", reason=Reason.LATCHED.value, detail=text, camera="", count=1, first_ns=now_ns, at_ns=now_ns)
@@ -73,6 +73,6 @@ class LatchWatch:
         was_latched = bool(self._known)
         with suppress(OSError):
             self._latch.forget_note()
-        self._known, self._note_left = (), False
+        self._known, self._note_left, self._unsaved = (), False, [*self._unseen, *self._unsaved]
         self.store()
         return was_latched and not self.latched

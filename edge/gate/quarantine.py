@@ -7,8 +7,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from edge.config import StorageConfig
 from edge.contract import Reason
 from edge.errors import ChainError, DamagedError, StorageError
+from edge.gate.database import is_full
+from edge.gate.disk import MIB, Reserve
 from edge.gate.latch import Latch
 from edge.gate.rows import EventRow
 from edge.gate.segments import SIDES, begin, rename_durably, segments_of
@@ -23,24 +26,35 @@ class Opened(NamedTuple):
     damage: str
 
 
-def open_records(path: Path, *, boot: str, config: str, link: str = "") -> Opened:
+def open_records(path: Path, *, boot: str, config: str, link: str = "", storage: StorageConfig | None = None) -> Opened:
     """Open the records, close what a dead gate left open, and put a damaged file aside first.
 
-    Damaged is: not a database, a corrupt one, a broken chain, or another release's tables. Everything else stops the
-    gate, because a new file would hide it or fare no better: StorageError for a file in use, without rights, on a full
-    or failing disk, or of another program.
+    Damaged is: not a database, a corrupt one, a broken chain, another release's tables, or a live file that is gone,
+    empty or older than the sealed ones. Everything else stops the gate, because a new file would hide it or fare no
+    better: StorageError for a file in use, without rights, on a failing disk, or of another program. On a full disk the
+    reserve of `storage` is given back and used up; the recorder then accepts nothing until it is held again.
     """
     try:
-        return Opened(*_opened(path, boot, config, link), "")
+        return _whole(path, boot, config, link)
+    except StorageError as exc:
+        reserve = Reserve(path, int(storage.reserve_mb * MIB) if storage is not None else 0)
+        if not is_full(exc) or not reserve.release():
+            raise
+    return _whole(path, boot, config, link)
+
+
+def _whole(path: Path, boot: str, config: str, link: str) -> Opened:
+    try:
+        return _opened(path, boot, config, link)
     except (DamagedError, ChainError) as exc:
         damage = f"{exc.what} ({exc.seen})"
         # The latch first: if the power goes now, the gate still knows at its next start that somebody must look.
         Latch(path).set(f"records: {damage}")
         quarantine(path, boot=boot, config=config, link=link, why=damage)
-    return Opened(*_opened(path, boot, config, link), damage)
+    return _opened(path, boot, config, link)._replace(damage=damage)
 
 
-def _opened(path: Path, boot: str, config: str, link: str) -> tuple[Store, int]:
+def _opened(path: Path, boot: str, config: str, link: str) -> Opened:
     store = Store(path, boot=boot, config=config, link=link)
     try:
         left = store.leftovers(time.monotonic_ns())
@@ -49,7 +63,7 @@ def _opened(path: Path, boot: str, config: str, link: str) -> tuple[Store, int]:
     except BaseException:
         store.abandon()
         raise
-    return store, len(left)
+    return Opened(store, len(left), "")
 
 
 def quarantine(path: Path, *, boot: str, config: str, link: str = "", why: str = "") -> Path:

@@ -10,8 +10,12 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
+from edge.config import StorageConfig
 from edge.errors import CordonError, RecordError
 from edge.gate.case import Ticket
+from edge.gate.database import is_full
+from edge.gate.disk import MIB, Reserve, free_bytes
+from edge.gate.keeper import LOOK_S, Keeper
 from edge.gate.latch import Latch
 from edge.gate.latch_watch import POLL_S, LatchWatch
 from edge.gate.rows import EventRow, Row
@@ -22,6 +26,8 @@ BACKLOG = 20_000
 RETRY_S = 1.0
 BATCH = 256
 """Submissions written in one transaction."""
+NO_STORAGE = StorageConfig(reserve_mb=0, alarm_mb=0)
+"""Seals at the usual size; no reserve, no alarms, no retention."""
 
 
 class Durable(NamedTuple):
@@ -41,6 +47,12 @@ class Back(NamedTuple):
     """The store was opened again, checked, and has written everything that was kept."""
 
 
+class Noted(NamedTuple):
+    """The recorder wrote an event of its own, for the log."""
+
+    text: str
+
+
 class Latched(NamedTuple):
     """Nothing may be accepted until a person acknowledged: at start (the latch of an earlier run) or after `latch()`."""
 
@@ -57,7 +69,7 @@ class Crashed(NamedTuple):
     error: BaseException
 
 
-Result = Durable | Failed | Back | Latched | Acknowledged | Crashed
+Result = Durable | Failed | Back | Noted | Latched | Acknowledged | Crashed
 
 
 class _Item(NamedTuple):
@@ -73,7 +85,7 @@ class _Reason(NamedTuple):
 class Recorder:
     """Takes rows from any thread, answers tickets through `results()`; poll `fileno()` to know when there are some."""
 
-    def __init__(self, store: Store, *, retry_s: float = RETRY_S) -> None:
+    def __init__(self, store: Store, *, storage: StorageConfig = NO_STORAGE, retry_s: float = RETRY_S) -> None:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._store = store
         self._retry_s = retry_s
@@ -83,6 +95,13 @@ class Recorder:
         self._backlog: deque[tuple[Row, int]] = deque()
         self._lost = 0
         self._failing = False
+        self._retry_at = 0.0
+        self._keeper = Keeper(store, storage, self._note)
+        self._reserve = Reserve(store.path, int(storage.reserve_mb * MIB))
+        self._short = not self._reserve.make()
+        """Rows are written, but the reserve is not held: nothing may be accepted."""
+        if self._short:
+            self._post(Failed(None, self._no_reserve()))
         self._watch = LatchWatch(Latch(store.path))
         if reasons := self._watch.start():
             self._post(Latched(reasons))
@@ -102,9 +121,9 @@ class Recorder:
         self._post(Latched((why,)))
         self._queue.put(_Reason(why))
 
-    def checkpoint(self) -> None:
-        """Checkpoint once nothing waits; only ask while no trigger is open."""
-        self._queue.put("checkpoint")
+    def checkpoint(self, *, quiet: bool = False) -> None:
+        """Checkpoint once nothing waits, and seal a full file; only ask while no trigger is open (`quiet`: for a while already)."""
+        self._queue.put("quiet" if quiet else "checkpoint")
 
     def results(self) -> list[Result]:
         """What happened since the last call."""
@@ -143,8 +162,8 @@ class Recorder:
         self._mind_latch()
         if "stop" in commands:
             return self._finish()
-        if "checkpoint" in commands and not self._failing and self._queue.empty():
-            self._checkpoint()
+        if not self._failing and self._queue.empty():
+            self._keep_house(commands)
         return True
 
     def _take(self) -> tuple[list[_Item], set[str]]:
@@ -166,19 +185,24 @@ class Recorder:
             pass
         return items, commands
 
-    def _pause_s(self) -> float | None:
-        """How long to wait for work: for ever, unless something must be tried or looked at again."""
-        pauses = [self._retry_s] * self._failing + [POLL_S] * self._watch.latched
-        return min(pauses, default=None)
+    def _pause_s(self) -> float:
+        """How long to wait for work before something must be tried or looked at again."""
+        pauses = [LOOK_S] + [self._retry_s] * (self._failing or self._short) + [POLL_S] * self._watch.latched
+        return min(pauses)
 
     def _mind_latch(self) -> None:
         """Make reasons durable; once somebody removed the latch, say so in the records, and only then accept again."""
         self._watch.store()
         if self._failing or (row := self._watch.removed()) is None:
             return
-        self._write([_Item((row,), time.time_ns(), None)])
-        if not self._failing and self._watch.finish():
+        if self._note(row) and self._watch.finish():
             self._post(Acknowledged())
+
+    def _note(self, row: EventRow) -> bool:
+        """Write a row of the recorder's own; False when the store failed at it."""
+        self._write([_Item((row,), time.time_ns(), None)])
+        self._post(Noted(" ".join(word for word in (row.kind, row.reason, row.detail) if word)))
+        return not self._failing
 
     def _write(self, items: list[_Item]) -> None:
         stamped = [self._store.stamp(row, item.wall_ns) for item in items for row in item.rows]
@@ -192,7 +216,9 @@ class Recorder:
 
     def _latch(self, exc: CordonError, tickets: Sequence[Ticket]) -> None:
         self._failing = True
-        self._retry_at = time.monotonic() + self._retry_s
+        # With the reserve given back there is room at once; anything else may need time to heal.
+        full = is_full(exc) or free_bytes(self._reserve.path.parent) < self._reserve.bytes
+        self._retry_at = time.monotonic() + (0.0 if full and self._reserve.release() else self._retry_s)
         self._post(Failed(None, str(exc)), *(Failed(ticket, str(exc)) for ticket in tickets))
 
     def _keep(self, items: list[_Item]) -> None:
@@ -214,7 +240,18 @@ class Recorder:
         except RecordError:
             return
         self._failing = False
-        self._post(Back())
+        self._short = True
+        self._restore()
+
+    def _restore(self) -> None:
+        """Rows can be written; ACCEPT may leave again once the reserve is held as well."""
+        if self._reserve.make():
+            self._short = False
+            self._post(Back())
+
+    def _no_reserve(self) -> str:
+        free_mib = free_bytes(self._reserve.path.parent) / MIB
+        return f"the disk reserve of {self._reserve.bytes / MIB:g} MiB cannot be held: {free_mib:.1f} MiB free, twice the reserve is needed"
 
     def _flush_backlog(self) -> None:
         if self._lost:
@@ -229,11 +266,16 @@ class Recorder:
             self._store.commit(self._kept)
             self._kept = []
 
-    def _checkpoint(self) -> None:
+    def _keep_house(self, commands: set[str]) -> None:
         try:
-            self._store.checkpoint()
+            if {"checkpoint", "quiet"} & commands:
+                self._keeper.tidy(quiet="quiet" in commands)
         except RecordError as exc:
             self._latch(exc, [])
+            return
+        self._keeper.look()
+        if self._short and not self._failing:
+            self._restore()
 
     def _finish(self) -> bool:
         if self._failing:

@@ -100,6 +100,11 @@ class Store:
             connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
 
     @property
+    def anchor(self) -> Anchor:
+        """What the live file's first row is chained to."""
+        return self._anchor
+
+    @property
     def bytes(self) -> int:
         """Size of the live file without its WAL."""
         return self.path.stat().st_size
