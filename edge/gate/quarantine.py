@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,10 @@ def open_records(path: Path, *, boot: str, config: str, link: str = "", storage:
 
 
 def _whole(path: Path, boot: str, config: str, link: str) -> Opened:
+    with suppress(DamagedError, ChainError):
+        return _opened(path, boot, config, link)
     try:
+        # A disk that failed to read once looks like damage to SQLite: only what is damaged twice is put aside.
         return _opened(path, boot, config, link)
     except (DamagedError, ChainError) as exc:
         damage = f"{exc.what} ({exc.seen})"
