@@ -8,16 +8,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from gate_kit import FakeInspector, a_config, a_state, write_config
 
+from edge.cli import main
 from edge.contract import Outcome
 from edge.errors import ConfigError, PortBusyError, PortMissingError
 from edge.gate.audit import read_part, verify_chain
+from edge.gate.codec import encode_frame
 from edge.gate.daemon import GateDaemon
+from edge.gate.messages import Ack, Done, State
 from sim.robot import Robot, RobotResult
 
 BUDGET_MS = 300.0
@@ -216,7 +219,59 @@ def test_garbage_from_the_inspector_ends_its_connection_and_nothing_else(cell: C
 def test_garbage_from_the_robot_is_counted_and_harmless(cell: Cell) -> None:
     cell.robot._line.write(b"\xff\x00$RT,nonsense*00000000\r$GB,echo*12345678\r" * 20)
     assert cell.inspect().accepted
-    assert cell.daemon.link.counters.bad_crc == 40
+    assert cell.daemon.link._decoder.counters.bad_crc == 40
+    assert not cell.daemon.session.latched
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_latched_gate_rejects_says_fault_survives_a_restart_and_goes_on_once_somebody_looked(tmp_path: Path) -> None:
+    cell = Cell(tmp_path, latch_noise=15)
+    assert cell.inspect("P1").accepted
+    cell.robot._line.write(b"$RT,nonsense*00000000\r" * 16)
+    assert cell.robot.inspect("P2", "W1", "T2").reason == "LATCHED"
+    assert cell.robot._wait(lambda: cell.robot.protocol.state is State.FAULT, 5)
+    cell.close()
+    cell = Cell(tmp_path, latch_noise=15, ready=False)
+    assert "16 broken frames within 10 s" in cell.daemon.session.latched[0]
+    cell.inspector.say(a_state())
+    assert cell.robot.wait_session(5)
+    assert cell.robot.inspect("P3", "W1", "T2").reason == "LATCHED"
+    assert main(["records", "acknowledge", str(cell.records)]) == 0
+    wait_until(lambda: not cell.daemon.session.latched)
+    cell.inspector.say(a_state())
+    assert cell.inspect("P4").accepted
+    cell.close()
+    verify_chain(cell.records)
+
+
+def test_a_robot_that_lets_a_rejected_part_pass_is_trusted_again_only_after_an_acknowledgement(cell: Cell) -> None:
+    result = cell.inspect("P1", score=0.9)
+    lie = Ack(session=result.session, sequence=result.sequence, outcome=Outcome.REJECT, done=Done.ACCEPTED)
+    cell.robot._line.write(encode_frame(lie, "R"))
+    wait_until(lambda: bool(cell.daemon.session.latched))
+    assert cell.robot.wait_session(5)
+    assert cell.robot.inspect("P2", "W1", "T2").reason in ("LATCHED", "SESSION_LOST")
+    wait_until((cell.folder / "records.db.latched").exists)
+    assert main(["records", "acknowledge", str(cell.records)]) == 0
+    wait_until(lambda: not cell.daemon.session.latched)
+    assert cell.robot.wait_ready(5)
+    assert cell.inspect("P3").accepted
+
+
+def test_damaged_records_let_the_gate_start_and_reject_until_somebody_looked(tmp_path: Path) -> None:
+    (tmp_path / "records.db").write_bytes(b"no database at all" * 500)
+    cell = Cell(tmp_path, ready=False)
+    cell.inspector.say(a_state())
+    assert cell.robot.wait_session(5)
+    assert cell.robot.inspect("P1", "W1", "T2").reason == "LATCHED"
+    cell.close()
+    verify_chain(cell.records)
 
 
 def test_an_unplugged_robot_that_comes_back_under_the_same_name_gets_a_new_session(cell: Cell) -> None:
