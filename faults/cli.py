@@ -13,13 +13,16 @@ from pathlib import Path
 from faults.registry import Effort, load, select
 from faults.report import line_of, table, write_report
 from faults.runner import Ran, run_all, scratch, totals
+from faults.world.replay import replay
 
 PASSED, FAILED, INTERRUPTED = 0, 1, 130
 
 
 def main(argv: Sequence[str]) -> int:
-    """`cordon faults [--effort E] [--rows C03,D*] [--seed N] [--report FILE]`; 0 only when everything passed."""
+    """`cordon faults [--effort E] [--rows C03,D*] [--report FILE]` or `--replay SEED[:CYCLE]`; 0 only when everything passed."""
     arguments = _parser().parse_args(list(argv))
+    if arguments.replay:
+        return replay(arguments.replay, sys.stdout)
     injectors, rows = select(load(), arguments.rows)
     print(f"{len(injectors)} injectors for {len(rows)} rows, effort {arguments.effort}, seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="cf", dir=scratch(arguments.folder)) as folder:
@@ -57,4 +60,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2, help="processes an injector may use")
     parser.add_argument("--report", type=Path, help="write the report there, such as docs/faults.md")
     parser.add_argument("--folder", type=Path, help="where the scratch folder is made; its path must be short")
+    parser.add_argument("--replay", default="", metavar="SEED[:CYCLE]", help="print the events of one simulated run, up to a cycle")
     return parser
