@@ -78,6 +78,12 @@ class _Item(NamedTuple):
     ticket: Ticket | None
 
 
+class _Freed(NamedTuple):
+    """The thread found everything acknowledged that `latch` had told it until then."""
+
+    taken: int
+
+
 class _Reason(NamedTuple):
     why: str
 
@@ -90,7 +96,9 @@ class Recorder:
         self._store = store
         self._retry_s = retry_s
         self._queue: SimpleQueue[_Item | _Reason | str] = SimpleQueue()
-        self._results: deque[Result] = deque()
+        self._results: deque[Result | _Freed] = deque()
+        self._asked = self._taken = 0
+        """Calls of `latch`, and how many of them the thread has seen."""
         self._kept: list[Stamped] = []
         self._backlog: deque[tuple[Row, int]] = deque()
         self._lost = 0
@@ -118,6 +126,7 @@ class Recorder:
 
     def latch(self, why: str) -> None:
         """Nothing may be accepted until a person acknowledged this: `Latched` is posted at once, the file follows in the thread."""
+        self._asked += 1
         self._post(Latched((why,)))
         self._queue.put(_Reason(why))
 
@@ -131,9 +140,14 @@ class Recorder:
             os.eventfd_read(self.fd)
         except BlockingIOError:
             return []
-        found = []
+        found: list[Result] = []
         while self._results:
-            found.append(self._results.popleft())
+            result = self._results.popleft()
+            if not isinstance(result, _Freed):
+                found.append(result)
+            elif result.taken == self._asked:
+                # Otherwise a reason came meanwhile that nobody has seen, and freeing the gate would lose it.
+                found.append(Acknowledged())
         return found
 
     def close(self, timeout_s: float = 5.0) -> bool:
@@ -175,6 +189,7 @@ class Recorder:
                 if isinstance(entry, str):
                     commands.add(entry)
                 elif isinstance(entry, _Reason):
+                    self._taken += 1
                     self._watch.add(entry.why)
                 else:
                     items.append(entry)
@@ -196,7 +211,7 @@ class Recorder:
         if self._failing or (row := self._watch.removed()) is None:
             return
         if self._note(row) and self._watch.finish():
-            self._post(Acknowledged())
+            self._post(_Freed(self._taken))
 
     def _note(self, row: EventRow) -> bool:
         """Write a row of the recorder's own; False when the store failed at it."""
@@ -284,7 +299,7 @@ class Recorder:
         self._store.close()
         return False
 
-    def _post(self, *results: Result) -> None:
+    def _post(self, *results: Result | _Freed) -> None:
         if results:
             self._results.extend(results)
             os.eventfd_write(self.fd, 1)

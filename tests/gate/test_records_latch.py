@@ -52,6 +52,23 @@ def test_a_latch_is_durable_survives_a_restart_and_ends_with_a_row_that_names_th
     assert sorted(file.name for file in tmp_path.iterdir() if "latch" in file.name or "acknow" in file.name) == []
 
 
+def test_an_acknowledgement_that_crosses_a_new_reason_frees_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    latch = Latch(path)
+    latch.set("first")
+    recorder = Recorder(a_store(path))
+    assert recorder.results() == [Latched(("first",))]
+    latch.acknowledge("somebody")
+    until = time.monotonic() + 5
+    while not any(type(result).__name__ == "_Freed" for result in list(recorder._results)):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    recorder.latch("second")
+    assert not any(isinstance(result, Acknowledged) for result in recorder.results())
+    assert recorder.close()
+    assert latch.reasons() == ["second"]
+
+
 def test_a_reason_set_while_somebody_read_the_others_stays(tmp_path: Path) -> None:
     path = tmp_path / "r.db"
     latch = Latch(path)
