@@ -86,10 +86,13 @@ def make_next(live: Path, anchor: Anchor) -> None:
 
 
 def drop_next(live: Path) -> None:
-    """Remove an interim file that came to nothing."""
+    """Remove an interim file that came to nothing. Raises StorageError, as on a read-only disk even when there is none."""
     path = next_path(live)
-    for suffix in ("", *SIDES):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    try:
+        for suffix in ("", *SIDES):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except OSError as exc:
+        raise StorageError(f"{path} cannot be removed", seen=exc.strerror, remedy="Check the folder's rights and the disk") from exc
 
 
 def rename_durably(old: Path, new: Path) -> None:

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum call { WRITE = 1, SYNC = 2, TRUNCATE = 4, RENAME = 8, UNLINK = 16, OPEN = 32, READ = 64, CLOSE = 128 };
+enum call { WRITE = 1, SYNC = 2, TRUNCATE = 4, RENAME = 8, UNLINK = 16, OPEN = 32, READ = 64, CLOSE = 128, LOOK = 256 };
 enum action { COUNT, KILL, KILL_AFTER, KILL_TORN, FAIL, SHORT, DELAY };
 enum kind { T_WRITE = 1, T_SYNC, T_TRUNCATE, T_CREATE, T_RENAME, T_UNLINK, T_MARK, T_SYNC_FAILED, T_SYNC_FOLDER };
 
@@ -148,7 +148,7 @@ static int open_at(int folder, const char *path, int flags, mode_t mode) {
         if (fd >= 0 && fd < FDS) mine[fd] = 0;
         return fd;
     }
-    int struck = strike(OPEN, path);
+    int struck = strike((flags & (O_WRONLY | O_RDWR | O_CREAT)) ? OPEN : LOOK, path);
     if (struck == FAIL || struck == SHORT) {
         errno = control->error;
         return -1;

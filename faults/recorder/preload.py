@@ -26,13 +26,14 @@ class Call(enum.IntFlag):
     TRUNCATE = 4
     RENAME = 8
     UNLINK = 16
-    OPEN = 32
+    OPEN = 32  # for writing
     READ = 64
     CLOSE = 128
+    LOOK = 256  # opening for reading only
 
 
 CHANGING = Call.WRITE | Call.SYNC | Call.TRUNCATE | Call.RENAME | Call.UNLINK | Call.OPEN
-EVERY = CHANGING | Call.READ | Call.CLOSE
+EVERY = CHANGING | Call.READ | Call.CLOSE | Call.LOOK
 
 
 class Action(enum.IntEnum):
