@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,8 +65,13 @@ def open_bundle(path: Path, trusted_keys: tuple[str, ...]) -> Bundle:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        # A pipe in the file's place must not hang the reader, and a device not fill its memory.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                remedy = "Give the path of the bundle's file itself"
+                raise BundleFormatError(f"{path} is no regular file", seen=stat.filemode(status.st_mode), remedy=remedy)
+            size = status.st_size
             if size > MAX_BUNDLE_BYTES:
                 raise BundleFormatError(f"{path} is too large for a bundle", seen=size, remedy=f"At most {MAX_BUNDLE_BYTES} bytes are read")
             return file.read(MAX_BUNDLE_BYTES + 1)
