@@ -42,7 +42,7 @@ class Keeper:
         A full file waits for a quiet moment, one of twice the size only for a moment without an open trigger. Raises RecordError.
         """
         self._store.checkpoint()
-        size, limit = self._store.bytes, self._storage.segment_mb * MIB
+        size, limit = self._store.used_bytes(), self._storage.segment_mb * MIB
         rotated = size >= limit and (quiet or size >= 2 * limit) and self._store.rotate() is not None
         if quiet or rotated:
             self._retain()

@@ -1,4 +1,4 @@
-"""`cordon records verify|show|acknowledge|quarantine`: prove the record, ask it about a part, let the gate accept again."""
+"""`cordon records verify|list|show|acknowledge|quarantine`: prove the record, ask it about a part, let the gate accept again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 import pwd
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ import msgspec
 
 from edge.config import load_config
 from edge.gate.audit import read_part, verify_chain
+from edge.gate.disk import MIB
 from edge.gate.latch import Latch
+from edge.gate.listing import list_files
 from edge.gate.machine import boot_id
 from edge.gate.quarantine import quarantine
 
 _WORDS = {
     "verify": "compute every hash again",
+    "list": "the files of the record, what is in them, and whether it was exported",
     "acknowledge": "somebody looked at what latched the gate: let it accept again",
     "quarantine": "rename a damaged file and start a new one",
 }
@@ -31,9 +35,9 @@ def records_main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     path = arguments.file or arguments.records or load_config(arguments.config).gate.records
     if arguments.action == "verify":
-        report = verify_chain(path)
-        print(f"whole: {report.rows} rows in {path}\nhead   {report.head}")
-        return 0
+        return _verify(path)
+    if arguments.action == "list":
+        return _list(path)
     if arguments.action == "acknowledge":
         return _acknowledge(path)
     if arguments.action == "quarantine":
@@ -46,6 +50,28 @@ def records_main(argv: Sequence[str]) -> int:
     if not found:
         print(f"no trigger of part {arguments.part} in {path}")
     return 0 if found else 1
+
+
+def _verify(path: Path) -> int:
+    report = verify_chain(path)
+    files = f"{report.files} files" if report.files > 1 else "one file"
+    before = f"; the {report.first - 1} rows before them were deleted, as they say" if report.first > 1 else ""
+    print(f"whole: {report.rows} rows in {path} ({files}){before}\nhead   {report.head}")
+    return 0
+
+
+def _list(path: Path) -> int:
+    for file in list_files(path):
+        kind = ("exported" if file.exported else "not exported") if file.sealed else "live"
+        times = " to ".join(_moment(ns) for ns in (file.oldest_wall_ns, file.newest_wall_ns) if ns is not None)
+        print(
+            f"{file.path.name}  rows {file.first} to {file.last} ({file.rows})  {file.bytes / MIB:.1f} MiB  {times or 'no rows yet'}  {kind}"
+        )
+    return 0
+
+
+def _moment(wall_ns: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall_ns / 1e9))
 
 
 def _acknowledge(path: Path) -> int:

@@ -104,10 +104,14 @@ class Store:
         """What the live file's first row is chained to."""
         return self._anchor
 
-    @property
-    def bytes(self) -> int:
-        """Size of the live file without its WAL."""
-        return self.path.stat().st_size
+    def used_bytes(self) -> int:
+        """What rows take in the live file, without the room that was grown beforehand (and lies in it empty at first)."""
+        with translated("the records could not be read", self.path):
+            connection = self._connected()
+            pages, free, size = (
+                int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count", "page_size")
+            )
+        return (pages - free) * size
 
     def rotate(self) -> Segment | None:
         """Seal the live file and begin a new one; None when that has to wait: a trigger is open, nothing is in it, or it is being read.
@@ -173,7 +177,7 @@ class Store:
 
     def _begin(self, *, whole: bool) -> None:
         settle(self.path)
-        self._open(whole=whole or self.bytes < QUICK_CHECK_BYTES)
+        self._open(whole=whole or self.path.stat().st_size < QUICK_CHECK_BYTES)
         self._grow()
 
     def _open(self, *, whole: bool) -> None:
