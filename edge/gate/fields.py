@@ -107,11 +107,12 @@ _FIELDS: dict[str, tuple[type[Any], dict[str, _Spelling]]] = {
 
 
 class Form:
-    """One type of frame in one direction: one pattern for the whole body."""
+    """One type of frame in one direction: one pattern for the whole body, which has `texts` fields behind its `prefix`."""
 
     def __init__(self, direction: Direction, letter: str) -> None:
         self.kind, self._fields = _FIELDS[letter]
         self.prefix = f"{direction}{letter}"
+        self.texts = sum(3 if field is _CODED else 1 for field in self._fields.values())
         spelled = ",".join(f"(?P<{name}>{field.pattern})" for name, field in self._fields.items())
         self._match = re.compile(f"{self.prefix},{spelled}").fullmatch
         self._read = [(name, field.read) for name, field in self._fields.items() if field.read is not None]
