@@ -145,7 +145,7 @@ def test_the_command_ends_with_json(capsys: pytest.CaptureFixture[str], monkeypa
 
 def test_the_document_tells_the_counts() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "robot-link.md").read_text(encoding="utf-8")
-    tried = {framing: 0 for framing in ("crc", "twice")}
+    tried = dict.fromkeys(("crc", "twice"), 0)
     for (direction, message), framing in itertools.product(measured_messages(), tried):
         tried[framing] += sum(comb(len(encode_frame(message, direction, framing)) * 8, count) for count in (1, 2, 3))
     passed = sum(len(survey(message, direction, "twice").changed) for direction, message in measured_messages())
