@@ -64,9 +64,8 @@ def _list(path: Path) -> int:
     for file in list_files(path):
         kind = ("exported" if file.exported else "not exported") if file.sealed else "live"
         times = " to ".join(_moment(ns) for ns in (file.oldest_wall_ns, file.newest_wall_ns) if ns is not None)
-        print(
-            f"{file.path.name}  rows {file.first} to {file.last} ({file.rows})  {file.bytes / MIB:.1f} MiB  {times or 'no rows yet'}  {kind}"
-        )
+        rows = f"rows {file.first} to {file.last} ({file.rows})" if file.rows else "no rows yet"
+        print("  ".join(word for word in (file.path.name, rows, f"{file.bytes / MIB:.1f} MiB", times, kind) if word))
     return 0
 
 
