@@ -162,7 +162,7 @@ class HandshakeSession(RobotSession):
             return
         elif case.sending.outcome is not Outcome.ACCEPT:
             self._actions.append(case.resend(now_ns + self.settings.heartbeat_ns))
-        elif case.stage is Stage.SENT and now_ns < case.cutoff_ns:
+        elif case.stage is Stage.SENT and now_ns < case.cutoff_ns and not self.latched:
             self._actions.append(case.resend(case.deadline_ns))
         else:
             self._nak(key.session, key.sequence, Refusal.DEADLINE, now_ns)
@@ -240,7 +240,8 @@ class HandshakeSession(RobotSession):
         return (case.sent_ns or case.deadline_ns) + self.settings.ack_timeout_ns
 
     def _may_resend(self, case: Case) -> bool:
-        return case.sent_ns is not None and case.resend_ns < case.cutoff_ns
+        silenced = bool(self.latched) and case.sending is not None and case.sending.outcome is Outcome.ACCEPT
+        return case.sent_ns is not None and case.resend_ns < case.cutoff_ns and not silenced
 
     def _press(self, case: Case, now_ns: int) -> None:
         if now_ns >= self._ack_due_ns(case):

@@ -146,6 +146,8 @@ class Driven:
                 self.session.dropped(action.key, "full", self.now)
             return
         assert self.now < action.not_after_ns
+        outcome = getattr(action.message, "outcome", None)
+        assert outcome is not Outcome.ACCEPT or not self.session.latched, "nothing is accepted while latched"
         data = encode_frame(action.message, "G")
         (message,) = self.decoder.feed(data)
         self.frames.append(message)
@@ -261,6 +263,35 @@ class Driven:
                 assert said.setdefault(key, value) == value
                 if value.outcome is Outcome.ACCEPT:
                     assert TriggerId(*key) in durable
+
+    def check_parts(self, recipes: Sequence[Recipe]) -> None:
+        """A part was accepted only if the rows before its query prove every weld of its recipe, judged without the product's own books."""
+        welds = {recipe.name: recipe.welds for recipe in recipes}
+        for verdict in self.part_verdicts:
+            if verdict.outcome is Outcome.ACCEPT:
+                at = next(
+                    at
+                    for at, row in enumerate(self.rows)
+                    if isinstance(row, TriggerRow) and (row.session, row.sequence) == (verdict.session, verdict.sequence)
+                )
+                query = self.rows[at]
+                assert isinstance(query, TriggerRow)
+                for weld in welds[query.recipe]:
+                    assert _proved(self.rows[:at], query, weld), f"{query} {weld}"
+
+
+def _proved(rows: Sequence[Row], query: TriggerRow, weld: str) -> bool:
+    """The weld's last trigger of this part was accepted and confirmed, and none of them was a defect."""
+    mine = [row for row in rows if not isinstance(row, EventRow) and row.session == query.session]
+    triggers = [row for row in mine if isinstance(row, TriggerRow) and row.part == query.part]
+    since = max((row.sequence for row in triggers if row.opened_by == "part"), default=0)
+    shown = [row.sequence for row in triggers if row.weld == weld and row.sequence > since]
+    verdicts = {row.sequence: row for row in mine if isinstance(row, VerdictRow)}
+    dispositions = {row.sequence: row for row in mine if isinstance(row, DispositionRow)}
+    if not shown or any(verdicts[sequence].reason == "DEFECT" for sequence in shown):
+        return False
+    last = dispositions[max(shown)]
+    return (verdicts[max(shown)].outcome, last.sent, last.done) == ("ACCEPT", "ACCEPT", "ACCEPTED")
 
 
 class FakeInspector:

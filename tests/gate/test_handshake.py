@@ -1,10 +1,10 @@
 import random
 
 import pytest
-from gate_kit import BUNDLE, MS, Driven, a_state
+from gate_kit import BUNDLE, MS, Driven, a_recipe, a_state
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edge.contract import FrameEvent, Outcome, Reason, TriggerId
 from edge.gate.messages import Ack, Done, Heartbeat, Hello, Nak, Refusal, State, TriggerAck
@@ -465,33 +465,72 @@ def test_nothing_is_ever_sent_late_or_twice_differently_in_a_long_random_run() -
     assert len(accepted) > 50
 
 
+RECIPES = [a_recipe("R1"), a_recipe("R2", W1="T2")]
+
+
 class HandshakeMachine(RuleBasedStateMachine):
-    """Anything in any order: I1 to I5 must hold after every step."""
+    """Anything in any order: I1 to I5 must hold after every step; with recipes or without."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.driven = Driven(durable=False).ready()
         self.good: set[tuple[str, int]] = set()
         self.counter = 0
 
+    @initialize(recipe=st.sampled_from([None, "", "R1", "R2"]))
+    def begin(self, recipe: str | None) -> None:
+        given = {} if recipe is None else {"recipes": RECIPES, "recipe": recipe}
+        self.driven = Driven(durable=False, latch_noise=20, **given).ready()
+
     def key(self, sequence: int) -> TriggerId:
         return TriggerId(self.driven.session.session or "0" * 16, sequence)
+
+    @property
+    def next(self) -> int:
+        return self.driven.session._last + 1  # type: ignore[attr-defined]
 
     @rule(nonce=st.sampled_from(["aaaaaaaa", "bbbbbbbb"]))
     def hello(self, nonce: str) -> None:
         self.driven.hear(Hello(nonce=nonce))
 
-    @rule(sequence=st.integers(1, 6), part=st.sampled_from(["P1", "P2"]))
-    def trigger(self, sequence: int, part: str) -> None:
+    @rule(sequence=st.integers(0, 6), part=st.sampled_from(["P1", "P2"]), weld=st.sampled_from(["W1", "W2"]))
+    def trigger(self, sequence: int, part: str, weld: str) -> None:
         if self.driven.session.session is not None:
-            self.driven.trigger(sequence, part=part)
+            self.driven.trigger(sequence or self.next, part=part, weld=weld)
 
-    @rule(sequence=st.integers(1, 6), score=st.sampled_from([0.1, 0.9, float("nan")]), part=st.sampled_from(["P1", "P2"]))
-    def report(self, sequence: int, score: float, part: str) -> None:
-        key = self.key(sequence)
-        if score == 0.1:
+    @rule(part=st.sampled_from(["P1", "P2"]), weld=st.sampled_from(["W1", "W2"]), done=st.sampled_from(list(Done)))
+    def whole_weld(self, part: str, weld: str, done: Done) -> None:
+        """What a robot usually does, so that whole parts come about."""
+        if self.driven.session.session is None:
+            return
+        self.driven.durable = True
+        key = self.driven.trigger(self.next, part=part, weld=weld)
+        self.good.add((key.session, key.sequence))
+        self.driven.report(key, part=part, weld=weld)
+        self.driven.confirm(key, Outcome.ACCEPT, done)
+        self.driven.durable = False
+
+    @rule(sequence=st.integers(0, 6), part=st.sampled_from(["P1", "P2"]))
+    def query(self, sequence: int, part: str) -> None:
+        if self.driven.session.session is not None:
+            self.driven.query(sequence or self.next, part)
+
+    @rule(sequence=st.integers(0, 6), recipe=st.sampled_from(["R1", "R2", "R3"]))
+    def change_over(self, sequence: int, recipe: str) -> None:
+        if self.driven.session.session is not None:
+            self.driven.change_over(sequence or self.next, recipe)
+
+    @rule(
+        sequence=st.integers(0, 6),
+        score=st.sampled_from([0.1, 0.9, float("nan")]),
+        part=st.sampled_from(["P1", "P2"]),
+        weld=st.sampled_from(["W1", "W2"]),
+        reason=st.sampled_from([Reason.OK, Reason.OK, Reason.ENGINE_FAILED]),
+    )
+    def report(self, sequence: int, score: float, part: str, weld: str, reason: Reason) -> None:
+        key = self.key(sequence or self.next - 1)
+        if score == 0.1 and reason is Reason.OK:
             self.good.add((key.session, key.sequence))
-        self.driven.report(key, score=score, part=part)
+        self.driven.report(key, score=score, part=part, weld=weld, reason=reason)
 
     @rule()
     def settle(self) -> None:
@@ -508,9 +547,21 @@ class HandshakeMachine(RuleBasedStateMachine):
     def store_back(self) -> None:
         self.driven.do(self.driven.session.store_back)
 
-    @rule(sequence=st.integers(1, 6), outcome=st.sampled_from(list(Outcome)), done=st.sampled_from(list(Done)))
+    @rule(sequence=st.integers(0, 6), outcome=st.sampled_from(list(Outcome)), done=st.sampled_from(list(Done)))
     def acknowledge(self, sequence: int, outcome: Outcome, done: Done) -> None:
-        acknowledge(self.driven, self.key(sequence), outcome, done)
+        self.driven.confirm(self.key(sequence or self.next - 1), outcome, done)
+
+    @rule(count=st.sampled_from([1, 15, 30]))
+    def noise(self, count: int) -> None:
+        self.driven.do(self.driven.session.noise, "bad_crc", count)
+
+    @rule()
+    def latched_by_the_records(self) -> None:
+        self.driven.do(self.driven.session.latched_for, ("damaged",))
+
+    @rule()
+    def somebody_looked(self) -> None:
+        self.driven.do(self.driven.session.acknowledged)
 
     @rule(milliseconds=st.sampled_from([1, 20, 60, 95]))
     def wait(self, milliseconds: int) -> None:
@@ -539,6 +590,7 @@ class HandshakeMachine(RuleBasedStateMachine):
     @invariant()
     def accepts_are_proved(self) -> None:
         self.driven.check_order()
+        self.driven.check_parts(RECIPES)
         for verdict in self.driven.verdicts:
             if verdict.outcome is Outcome.ACCEPT:
                 assert (verdict.session, verdict.sequence) in self.good
@@ -549,10 +601,11 @@ class HandshakeMachine(RuleBasedStateMachine):
         assert self.driven.session.next_ns(self.driven.now) > self.driven.now
 
     def teardown(self) -> None:
-        self.driven.do(self.driven.session.stop)
-        self.driven.do(self.driven.session.close)
-        self.driven.check_books()
+        if hasattr(self, "driven"):
+            self.driven.do(self.driven.session.stop)
+            self.driven.do(self.driven.session.close)
+            self.driven.check_books()
 
 
 TestHandshakeMachine = HandshakeMachine.TestCase
-TestHandshakeMachine.settings = hypothesis_settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestHandshakeMachine.settings = hypothesis_settings(max_examples=120, stateful_step_count=40, deadline=None)
