@@ -21,6 +21,7 @@ from edge.gate.messages import (
 from edge.gate.modbus_map import (
     ANSWER,
     NO_ANSWER,
+    NO_SESSION,
     PART,
     REASONS,
     RECIPE,
@@ -67,7 +68,7 @@ class AnswerImage:
 
     def _begin(self, session: str) -> None:
         if self._values["session"] != session:
-            self._values.update(session=session, acknowledged=0, refused_session="0" * 16, refused_sequence=0, refusal=0, **NO_ANSWER)
+            self._values.update(session=session, acknowledged=0, refused_session=NO_SESSION, refused_sequence=0, refusal=0, **NO_ANSWER)
             self._accept_until_ns = None
 
     def _answer(self, message: Verdict | PartVerdict | ChangeOver, not_after_ns: int) -> None:
@@ -118,7 +119,7 @@ def read_answer(words: Sequence[int]) -> list[Message] | None:
 
 def _hello(values: dict[str, Any]) -> Message | None:
     session = values["session"]
-    if not int(session, 16):
+    if session == NO_SESSION:
         return None
     names = ("major", "minor", "lowest", "must")
     return Hello(nonce=session[8:], peer=session[:8], deadline_ms=values["budget_ms"], **{name: values[name] for name in names})
@@ -126,7 +127,7 @@ def _hello(values: dict[str, Any]) -> Message | None:
 
 def _beat(values: dict[str, Any]) -> Message | None:
     state: State = _STATES[values["state"]]
-    if not int(values["session"], 16):
+    if values["session"] == NO_SESSION:
         return None
     return Heartbeat(session=values["session"], state=state, counter=values["counter"], bundle=values["bundle"])
 

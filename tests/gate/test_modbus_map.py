@@ -202,3 +202,56 @@ def test_a_verdict_of_another_session_never_gets_into_the_image() -> None:
     image.put(Hello(nonce="ffffffff", peer="eeeeeeee"), FOREVER)
     image.put(Verdict(session=SESSION, sequence=3, part="P1", weld="W1", outcome=Outcome.ACCEPT, reason=Reason.OK), FOREVER)
     assert not any(isinstance(message, Verdict) for message in read_answer(image.registers(0)) or [])
+
+
+def test_a_fresh_image_says_nothing_and_bounds_nothing() -> None:
+    image = AnswerImage()
+    assert image.not_after_ns(0) is None
+    assert read_answer(image.registers(0)) == []
+
+
+def test_an_answer_with_a_wrong_crc_is_not_used() -> None:
+    words = AnswerImage().registers(0)
+    assert read_answer([*words[:-1], words[-1] ^ 1]) is None
+
+
+def test_the_bound_of_an_accept_ends_with_it() -> None:
+    accept = Verdict(session=SESSION, sequence=3, part="P1", weld="W1", outcome=Outcome.ACCEPT, reason=Reason.OK)
+    reject = Verdict(session=SESSION, sequence=4, part="P1", weld="W1", outcome=Outcome.REJECT, reason=Reason.DEFECT)
+    hello = Hello(nonce=SESSION[8:], peer=SESSION[:8])
+
+    def image() -> AnswerImage:
+        made = AnswerImage()
+        made.put(hello, FOREVER)
+        made.put(accept, 1000)
+        return made
+
+    expired, replaced, cleared, renewed = image(), image(), image(), image()
+    assert expired.not_after_ns(1000) is None
+    assert expired.not_after_ns(0) is None, "what has expired does not come back"
+    assert expired.registers(0) == expired.registers(2000)
+    replaced.put(reject, FOREVER)
+    assert replaced.not_after_ns(0) is None
+    assert reject in (read_answer(replaced.registers(1001)) or []), "a REJECT in its place stays"
+    cleared.clear()
+    assert cleared.not_after_ns(0) is None
+    renewed.put(Hello(nonce="ffffffff", peer="eeeeeeee"), FOREVER)
+    assert renewed.not_after_ns(0) is None
+
+
+def test_a_new_session_begins_without_refusal_and_acknowledgement() -> None:
+    image = AnswerImage()
+    image.put(Hello(nonce=SESSION[8:], peer=SESSION[:8]), FOREVER)
+    image.put(Nak(session=SESSION, sequence=7, reason=Refusal.BUSY), FOREVER)
+    image.put(TriggerAck(session=SESSION, sequence=6), FOREVER)
+    hello = Hello(nonce="ffffffff", peer="eeeeeeee")
+    image.put(hello, FOREVER)
+    values = ANSWER.unpack(image.registers(0))
+    assert values is not None
+    assert (values["acknowledged"], values["refusal"], values["refused_sequence"], values["refused_session"]) == (0, 0, 0, "0" * 16)
+    image.put(hello, FOREVER)
+    image.put(TriggerAck(session="eeeeeeeeffffffff", sequence=1), FOREVER)
+    image.put(hello, FOREVER)
+    values = ANSWER.unpack(image.registers(0))
+    assert values is not None
+    assert values["acknowledged"] == 1, "the same hello again changes nothing"

@@ -1,0 +1,28 @@
+"""Which modules are the safety core, and which tests answer for each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Target(NamedTuple):
+    """A module and the test files that must find every change of it, the quickest first."""
+
+    module: str
+    tests: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """The module's file, from the repository's root."""
+        return self.module.replace(".", "/") + ".py"
+
+
+def _gate(name: str, *tests: str) -> Target:
+    return Target(f"edge.gate.{name}", tuple(f"tests/gate/test_{test}.py" for test in tests))
+
+
+TARGETS = (
+    _gate("verdict", "verdict", "parts", "handshake", "push"),
+    _gate("modbus_map", "modbus_map", "modbus_document"),
+    _gate("modbus_answer", "modbus_map"),
+)
