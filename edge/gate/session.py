@@ -152,8 +152,6 @@ class GateSession(CaseWork):
                 self._withhold(case, Reason.RECORD_LATE, now_ns)
             elif not self.store_healthy:
                 self._withhold(case, Reason.RECORD_FAULT, now_ns)
-            elif self.latched:
-                self._withhold(case, Reason.LATCHED, now_ns)
             else:
                 self._actions.append(case.prepare(case.decided))
 

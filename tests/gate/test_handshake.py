@@ -465,6 +465,9 @@ def test_nothing_is_ever_sent_late_or_twice_differently_in_a_long_random_run() -
     assert len(accepted) > 50
 
 
+PART = st.sampled_from(["P1", "P2"])
+WELD = st.sampled_from(["W1", "W2"])
+DONE = st.sampled_from([Done.ACCEPTED, Done.ACCEPTED, Done.REJECTED])
 RECIPES = [a_recipe("R1"), a_recipe("R2", W1="T2")]
 
 
@@ -492,24 +495,52 @@ class HandshakeMachine(RuleBasedStateMachine):
     def hello(self, nonce: str) -> None:
         self.driven.hear(Hello(nonce=nonce))
 
-    @rule(sequence=st.integers(0, 6), part=st.sampled_from(["P1", "P2"]), weld=st.sampled_from(["W1", "W2"]))
+    @rule(sequence=st.integers(0, 6), part=PART, weld=WELD)
     def trigger(self, sequence: int, part: str, weld: str) -> None:
         if self.driven.session.session is not None:
             self.driven.trigger(sequence or self.next, part=part, weld=weld)
 
-    @rule(part=st.sampled_from(["P1", "P2"]), weld=st.sampled_from(["W1", "W2"]), done=st.sampled_from(list(Done)))
-    def whole_weld(self, part: str, weld: str, done: Done) -> None:
-        """What a robot usually does, so that whole parts come about."""
+    @rule(somebody_looked=st.booleans())
+    def heal(self, somebody_looked: bool) -> None:
+        """Everything works again, so that the way to an ACCEPT is not always blocked by something else."""
+        self.driven.settle()
+        self.driven.do(self.driven.session.store_back)
+        if somebody_looked:
+            self.driven.do(self.driven.session.acknowledged)
+        self.driven.do(self.driven.session.inspector_up)
+        self.driven.tell(a_state())
+        if self.driven.session.session is None:
+            self.driven.do(self.driven.session.link_up)
+            self.driven.hear(Hello(nonce="cccccccc"))
+        self.signs_of_life()
+
+    def show(self, part: str, weld: str, score: float, done: Done) -> None:
+        """What a robot usually does with a weld."""
         if self.driven.session.session is None:
             return
         self.driven.durable = True
         key = self.driven.trigger(self.next, part=part, weld=weld)
-        self.good.add((key.session, key.sequence))
-        self.driven.report(key, part=part, weld=weld)
-        self.driven.confirm(key, Outcome.ACCEPT, done)
+        if score == 0.1:
+            self.good.add((key.session, key.sequence))
+        self.driven.report(key, part=part, weld=weld, score=score)
+        self.driven.confirm(key, Outcome.ACCEPT if score == 0.1 else Outcome.REJECT, done if score == 0.1 else Done.REJECTED)
         self.driven.durable = False
 
-    @rule(sequence=st.integers(0, 6), part=st.sampled_from(["P1", "P2"]))
+    @rule(part=PART, weld=WELD, score=st.sampled_from([0.1, 0.1, 0.9]), done=DONE)
+    def whole_weld(self, part: str, weld: str, score: float, done: Done) -> None:
+        self.show(part, weld, score, done)
+
+    @rule(part=PART, welds=st.lists(st.tuples(WELD, st.sampled_from([0.1, 0.1, 0.1, 0.9]), DONE), max_size=4))
+    def whole_part(self, part: str, welds: list[tuple[str, float, Done]]) -> None:
+        """What a robot usually does with a part, and then it asks."""
+        for weld, score, done in [*welds, ("W1", 0.1, Done.ACCEPTED)]:
+            self.show(part, weld, score, done)
+        if self.driven.session.session is not None:
+            self.driven.query(self.next, part)
+            self.driven.settle()
+            self.driven.act()
+
+    @rule(sequence=st.integers(0, 6), part=PART)
     def query(self, sequence: int, part: str) -> None:
         if self.driven.session.session is not None:
             self.driven.query(sequence or self.next, part)
@@ -522,8 +553,8 @@ class HandshakeMachine(RuleBasedStateMachine):
     @rule(
         sequence=st.integers(0, 6),
         score=st.sampled_from([0.1, 0.9, float("nan")]),
-        part=st.sampled_from(["P1", "P2"]),
-        weld=st.sampled_from(["W1", "W2"]),
+        part=PART,
+        weld=WELD,
         reason=st.sampled_from([Reason.OK, Reason.OK, Reason.ENGINE_FAILED]),
     )
     def report(self, sequence: int, score: float, part: str, weld: str, reason: Reason) -> None:

@@ -3,7 +3,7 @@ from gate_kit import BUNDLE, MS, Driven, a_state
 
 from edge.contract import Outcome, Reason, TriggerId
 from edge.gate.latches import MAX_REASONS, Latches
-from edge.gate.messages import Done, Heartbeat, Hello, State
+from edge.gate.messages import Done, Heartbeat, Hello, Nak, Refusal, State
 
 S = 1_000 * MS
 
@@ -174,6 +174,27 @@ def test_an_accept_that_waits_for_its_record_is_withheld_when_something_latches(
     driven.pass_ms(60)
     assert "ACCEPT withheld: look" in driven.dispositions[-1].detail
     driven.check_books()
+
+
+@pytest.mark.parametrize("asked_again", [True, False])
+def test_an_accept_is_not_sent_again_while_something_is_latched(asked_again: bool) -> None:
+    driven = Driven().ready()
+    driven.report(driven.trigger(1))
+    driven.do(driven.session.latched_for, ("look",))
+    if asked_again:
+        driven.trigger(1)
+        assert driven.of(Nak)[-1].reason is Refusal.DEADLINE
+    driven.pass_ms(90)
+    assert [verdict.outcome for verdict in driven.verdicts] == [Outcome.ACCEPT]
+
+
+def test_a_reject_is_sent_again_while_something_is_latched() -> None:
+    driven = Driven().ready()
+    rejected(driven)
+    driven.do(driven.session.latched_for, ("look",))
+    driven.trigger(1)
+    driven.pass_ms(90)
+    assert len(driven.verdicts) > 2
 
 
 def test_a_waiting_trigger_is_rejected_at_once_when_something_latches() -> None:
