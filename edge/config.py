@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -29,7 +29,7 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     segment_mb: float = 64.0
     """The live file is sealed and a new one begun at this size."""
-    reserve_mb: float = 16.0
+    reserve_mb: float = 8.0
     """Allocated beforehand for the records of a full disk; 0: none. Nothing is accepted while it cannot be held."""
     alarm_mb: float = 1_024.0
     """Less free space than this is an alarm in the records and the log; 0: none."""
@@ -228,16 +228,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def load_config(path: Path) -> Config:
     """Read and check the one TOML file. Raises ConfigError naming file, key, value and remedy."""
+    return read_config(path)[0]
+
+
+def read_config(path: Path) -> tuple[Config, str]:
+    """As `load_config`, with the SHA-256 (64 hex digits) of the very bytes it came from: the file may be edited at any moment."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
+        raw = tomllib.loads(data.decode("utf-8"))
     except OSError as exc:
         raise ConfigError(
             f"cannot read the configuration {path}", seen=exc.strerror, remedy="Check --config and the file's rights"
         ) from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (ValueError, RecursionError) as exc:  # not TOML, not UTF-8, a number of thousands of digits; brackets a thousand deep
         raise ConfigError(f"{path} is not valid TOML", seen=exc, remedy="Correct the line named") from exc
     try:
-        return msgspec.convert(raw, Config, dec_hook=_path)
+        return msgspec.convert(raw, Config, dec_hook=_path), hashlib.sha256(data).hexdigest()
     except msgspec.ValidationError as exc:
         raise ConfigError(f"{path} does not fit the schema", seen=exc, remedy="See docs/configuration.md for every key") from exc
     except ConfigError as exc:
@@ -256,7 +262,8 @@ def _require(condition: bool, key: str, seen: object, remedy: str) -> None:
 
 
 def _between(key: str, value: float, low: float, high: float) -> None:
-    _require(math.isfinite(value) and low <= value <= high, key, value, f"Choose a value from {low:g} to {high:g}")
+    # False for NaN and infinities too; an integer beyond every float must not be made one.
+    _require(low <= value <= high, key, value, f"Choose a value from {low:g} to {high:g}")
 
 
 def _keys(key: str, values: tuple[str, ...], remedy: str) -> None:

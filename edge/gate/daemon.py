@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import os
 import select
 import signal
@@ -13,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from edge.config import Config, GateConfig, load_config
+from edge.config import Config, GateConfig, read_config
 from edge.contract import TriggerId
 from edge.errors import ContractError, LinkError, PortBusyError, PortGoneError, PortMissingError
 from edge.gate.case import Action, Discard, Latch, Record, Send, Tell
@@ -337,8 +336,7 @@ class GateDaemon:
 
 def run_gate(config_path: Path) -> int:
     """The `cordon run gate` command: run until SIGTERM or SIGINT; returns 0. Raises CordonError when it cannot start."""
-    config = load_config(config_path)
-    daemon = GateDaemon(config, hashlib.sha256(config_path.read_bytes()).hexdigest())
+    daemon = GateDaemon(*read_config(config_path))
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         daemon.stop()
