@@ -16,7 +16,7 @@ CYCLES = 500
 """Of one run: short enough that a failure's log can be read."""
 PROFILES: tuple[Profile, ...] = ("handshake", "push", "handshake", "handshake-degraded", "handshake")
 _SPREAD = 1_000_003
-_RUNS_PER_TASK = 20
+_RUNS_PER_TASK = 10
 _KEPT = 5
 """Violations reported in full."""
 

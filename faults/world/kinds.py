@@ -24,6 +24,7 @@ _TABLE = """
 line flip C19,C03 5 push
 line cut C03,C15 3 push
 line noise C03 4 push
+line splice C03,C19 3 push
 line control C17 1 push
 line garbage C15 1 push
 line echo C04 3

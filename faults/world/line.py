@@ -110,6 +110,15 @@ class Line:
         at = self.core.between(0, len(data) + 1) if self.core.chance() < 0.5 else 0
         return data[:at] + junk + data[at:], delay_ns
 
+    def _splice(self, side: Side, data: bytes, delay_ns: int) -> tuple[bytes, int]:
+        """Bytes are lost in the middle: the beginning of this frame goes on as the end of an earlier one, field by field."""
+        earlier = [old for of, old in self.past if of == side and old[:3] == data[:3] and old != data]
+        if earlier:
+            fields, tail = data.split(b","), self.core.pick(tuple(earlier)).split(b",")
+            at = self.core.between(1, max(2, min(len(fields), len(tail))))
+            data = b",".join([*fields[:at], *tail[at:]])
+        return data, delay_ns
+
     def _control(self, _side: Side, data: bytes, delay_ns: int) -> tuple[bytes, int]:
         at = self.core.between(0, len(data) + 1)
         return data[:at] + _FLOW[self.core.between(0, 2) :] + data[at:], delay_ns

@@ -100,10 +100,10 @@ class Oracle:
 
     def report_delivered(self, report: Report, shown: Shown | None) -> None:
         """A report reaches the gate; it proves something only when it is sound and its inspector is ready with that bundle."""
-        state = self._state
-        if shown is None or state is None or not (state.ready and state.camera_alive and state.bundle == report.bundle):
+        if shown is None or self._state is None or not _fit(self._state, report):
             return
-        shown.proved_ns, shown.received_ns, shown.bundle = self.core.now, report.received_ns, report.bundle
+        shown.proved_ns, shown.bundle = self.core.now, report.bundle
+        shown.received_ns = max(shown.received_ns, report.received_ns)
 
     def gate_received(self, message: Message) -> None:
         """A whole message of the robot reaches the session."""
@@ -243,6 +243,12 @@ class Oracle:
         life = self._contradicted.get(key)
         if life is not None and row.done != Disposition.MISMATCH.value and life not in self._dead:
             raise Violation("broken rule", f"the robot contradicted the verdict of {key}, the record says {row.done}")
+
+
+def _fit(state: InspectorState, report: Report) -> bool:
+    """Whether an inspector in this state may be believed this report."""
+    whole = state.ready and state.known_answers > 0 and state.fault_reason is None and state.camera_alive
+    return whole and state.bundle == report.bundle
 
 
 def body_of(frame: bytes) -> bytes:
