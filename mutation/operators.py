@@ -59,6 +59,8 @@ class Mutant(NamedTuple):
     operator: str
     number: int
     """Line, counted from 1."""
+    function: str
+    """Name of the innermost function around it, `` at module level."""
     line: str
     becomes: str
     source: str
@@ -97,11 +99,25 @@ def _meaning(source: str) -> str:
     return ast.dump(tree)
 
 
+def _function_at(source: str, number: int) -> str:
+    around = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.lineno <= number <= (node.end_lineno or 0)
+    ]
+    return max(around, key=lambda node: node.lineno).name if around else ""
+
+
 def _text_alone(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _difference(source: str, changed: str) -> tuple[int, str, str]:
+def _difference(source: str, changed: str) -> tuple[int, str, str, str]:
     before, after = source.splitlines(), changed.splitlines()
     at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)) - 1)
-    return at + 1, before[at].strip(), after[at].strip() if len(after) == len(before) else f"{after[at].strip()} (lines changed)"
+    return (
+        at + 1,
+        _function_at(source, at + 1),
+        before[at].strip(),
+        after[at].strip() if len(after) == len(before) else f"{after[at].strip()} (lines changed)",
+    )

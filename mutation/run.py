@@ -38,6 +38,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """One survivor that no test can find, and why: the change makes no difference that anybody could see."""
 
     module: str
+    function: str
     line: str
     becomes: str
     why: str
@@ -159,7 +160,8 @@ def _note(tally: Tally, target: Target, mutant: Mutant, outcome: str, explained:
     elif outcome == "timeout":
         tally.timed_out += 1
     else:
-        known = [e for e in explained if (e.module, e.line, e.becomes) == (target.module, mutant.line, mutant.becomes)]
+        key = (target.module, mutant.function, mutant.line, mutant.becomes)
+        known = [e for e in explained if (e.module, e.function, e.line, e.becomes) == key]
         (tally.explained.append(known[0]) if known else tally.survivors.append(mutant))
 
 
@@ -191,7 +193,7 @@ def _report(tallies: dict[Target, Tally], explained: Sequence[Explained], second
         print(f"{target.module:<36}{counts}")
     for target, tally in tallies.items():
         for mutant in sorted(tally.survivors, key=lambda m: m.number):
-            print(f"SURVIVES {target.path}:{mutant.number}  {mutant.operator}\n  - {mutant.line}\n  + {mutant.becomes}")
+            print(f"SURVIVES {target.path}:{mutant.number}  {mutant.function}  {mutant.operator}\n  - {mutant.line}\n  + {mutant.becomes}")
     used = {e for tally in tallies.values() for e in tally.explained}
     idle = [e for e in explained if e not in used and any(e.module == target.module for target in tallies)]
     for explanation in idle:

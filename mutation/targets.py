@@ -21,8 +21,9 @@ def _gate(name: str, *tests: str) -> Target:
     return Target(f"edge.gate.{name}", tuple(f"tests/gate/test_{test}.py" for test in tests))
 
 
+_SESSION = ("handshake", "parts", "push")
 TARGETS = (
-    _gate("verdict", "verdict", "parts", "handshake", "push"),
+    _gate("verdict", "verdict", *_SESSION),
     _gate("modbus_map", "modbus_map", "modbus_document"),
     _gate("modbus_answer", "modbus_map"),
 )
