@@ -98,6 +98,8 @@ def drop_next(live: Path) -> None:
 def rename_durably(old: Path, new: Path) -> None:
     """Rename and make it durable. Raises StorageError."""
     try:
+        # First the names as they are: a journal whose removal came after the rename would be taken for the next file's own.
+        sync_folder(new.parent)
         old.rename(new)
         sync_folder(new.parent)
     except OSError as exc:
