@@ -43,7 +43,8 @@ def verify_chain(path: Path) -> ChainReport:
     with open_for_reading(path) as records:
         at: Anchor | None = None
         for connection, name in _each(records, path):
-            at = _verified(connection, at, name)
+            with _named(name):
+                at = _verified(connection, at, name)
         assert at is not None
         first = _first(records)
         if first.number and not stands_alone(path):
@@ -55,10 +56,11 @@ def read_part(path: Path, part: str) -> list[dict[str, Any]]:
     """Every trigger of a part in order, each with its verdict and disposition (keys prefixed `verdict.` and `disposition.`)."""
     found: list[dict[str, Any]] = []
     with open_for_reading(path) as records:
-        for connection, _ in _each(records, path):
+        for connection, name in _each(records, path):
             connection.row_factory = sqlite3.Row
-            triggers = connection.execute("SELECT * FROM triggers WHERE part = ? ORDER BY id", (part,)).fetchall()
-            found += [_whole(connection, trigger) for trigger in triggers]
+            with _named(name):
+                triggers = connection.execute("SELECT * FROM triggers WHERE part = ? ORDER BY id", (part,)).fetchall()
+                found += [_whole(connection, trigger) for trigger in triggers]
     return found
 
 
@@ -66,9 +68,7 @@ def read_part(path: Path, part: str) -> list[dict[str, Any]]:
 def open_for_reading(path: Path) -> Iterator[Records]:
     """All files of a record as of now: the live one as a copy, and the sealed ones before it. Raises StorageError."""
     try:
-        with reading(path):
-            exists = path.is_file()
-        if exists:
+        if _is_file(path):
             with snapshot(path) as live:
                 # Sealed after the copy was made: the copy holds these rows itself.
                 until = anchor_of(live).number
@@ -81,6 +81,15 @@ def open_for_reading(path: Path) -> Iterator[Records]:
     except sqlite3.Error as exc:
         remedy = "Check the file's rights; if it is damaged, `cordon records quarantine` puts it aside"
         raise StorageError(f"the records {path} cannot be read", seen=exc, remedy=remedy) from exc
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        # Under the lock the moment in which a rotation renames is over.
+        with reading(path):
+            return path.is_file()
+    except OSError as exc:
+        raise StorageError(f"the records {path} cannot be read", seen=exc.strerror, remedy="Check the rights of file and folder") from exc
 
 
 def _each(records: Records, path: Path) -> Iterator[tuple[sqlite3.Connection, str]]:
@@ -102,6 +111,13 @@ def _verified(connection: sqlite3.Connection, before: Anchor | None, name: str) 
         return check_chain(connection)
     except ChainError as exc:
         raise ChainError(exc.what, seen=f"{exc.seen} of {name}", remedy=exc.remedy) from exc
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Which of the files it was that SQLite could not read."""
+    try:
+        yield
     except sqlite3.Error as exc:
         raise StorageError(f"the records {name} cannot be read", seen=exc, remedy=REMEDY) from exc
 

@@ -51,10 +51,10 @@ def _whole(path: Path, boot: str, config: str, link: str) -> Opened:
         # A disk that failed to read once looks like damage to SQLite: only what is damaged twice is put aside.
         return _opened(path, boot, config, link)
     except (DamagedError, ChainError) as exc:
-        damage = f"{exc.what} ({exc.seen})"
+        damage, aside = f"{exc.what} ({exc.seen})", _aside(path)
         # The latch first: if the power goes now, the gate still knows at its next start that somebody must look.
-        Latch(path).set(f"records: {damage}")
-        quarantine(path, boot=boot, config=config, link=link, why=damage)
+        Latch(path).set(f"records: {damage}; put aside as {aside.name}")
+        quarantine(path, boot=boot, config=config, link=link, why=damage, aside=aside)
     return _opened(path, boot, config, link)._replace(damage=damage)
 
 
@@ -70,14 +70,14 @@ def _opened(path: Path, boot: str, config: str, link: str) -> Opened:
     return Opened(store, len(left), "")
 
 
-def quarantine(path: Path, *, boot: str, config: str, link: str = "", why: str = "") -> Path:
+def quarantine(path: Path, *, boot: str, config: str, link: str = "", why: str = "", aside: Path | None = None) -> Path:
     """Rename a damaged file (with its WAL) and start a new one whose first row says so; returns the new name of the old file."""
-    aside = path.with_name(f"{path.name}.quarantined-{time.strftime('%Y%m%dT%H%M%S')}-{os.urandom(4).hex()}")
+    aside = aside or _aside(path)
     with lock(path):
         if not path.exists() and not segments_of(path):
             raise StorageError(f"there is no record file {path}", remedy="Give --config or --records of the gate that refused to start")
-        # The WAL goes first: a WAL left behind beside a new file would be taken for that file's own.
-        for suffix in (*SIDES, ""):
+        # The WAL goes last: a file without its WAL might be taken for a whole one, a WAL without its file never is.
+        for suffix in ("", *SIDES):
             part = path.with_name(path.name + suffix)
             if part.exists():
                 rename_durably(part, aside.with_name(aside.name + suffix))
@@ -89,3 +89,7 @@ def quarantine(path: Path, *, boot: str, config: str, link: str = "", why: str =
     store.commit([store.stamp(row, time.time_ns())])
     store.close()
     return aside
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.quarantined-{time.strftime('%Y%m%dT%H%M%S')}-{os.urandom(4).hex()}")

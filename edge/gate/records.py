@@ -252,7 +252,9 @@ class Recorder:
             self._store.recover(self._kept)
             self._kept = []
             self._flush_backlog()
-        except RecordError:
+        except RecordError as exc:
+            if is_full(exc):
+                self._reserve.release()
             return
         self._failing = False
         self._short = True
