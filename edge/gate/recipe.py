@@ -76,10 +76,10 @@ def load_recipes(path: Path, active: str = "") -> RecipeBook:
         _check(recipes, active)
     except OSError as exc:
         raise ConfigError(f"cannot read the recipes {path}", seen=exc.strerror, remedy="Check gate.recipes and the file's rights") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} is not valid TOML", seen=exc, remedy="Correct the line named") from exc
     except msgspec.ValidationError as exc:
         raise ConfigError(f"{path} does not fit the schema", seen=exc, remedy="See docs/parts.md for every key") from exc
+    except (ValueError, RecursionError) as exc:  # as in load_config
+        raise ConfigError(f"{path} is not valid TOML", seen=exc, remedy="Correct the line named") from exc
     except ConfigError as exc:
         raise ConfigError(f"{path}: {exc.what}", seen=exc.seen, remedy=exc.remedy) from exc
     return RecipeBook(recipes={recipe.name: recipe for recipe in recipes}, sha256=hashlib.sha256(data).hexdigest())

@@ -4,7 +4,6 @@ import itertools
 import zlib
 
 import pytest
-from byte_decoder import ByteDecoder
 from hypothesis import example, given
 from hypothesis import strategies as st
 from longest import longest_messages
@@ -30,6 +29,7 @@ from edge.gate.messages import (
     TriggerAck,
     Verdict,
 )
+from fuzz.byte_decoder import ByteDecoder
 
 SESSION = "0123456789abcdef"
 MESSAGES: list[tuple[Direction, Message]] = [

@@ -13,6 +13,8 @@ PRINTABLE = {"crc": set(range(0x20, 0x7F)) - set(b"$*"), "twice": set(range(0x20
 
 
 class ByteDecoder:
+    """Takes and gives what `edge.gate.codec.Decoder` does."""
+
     def __init__(self, accepts: Direction, framing: Framing = "crc") -> None:
         self.counters = Counters()
         self.accepts, self.framing = accepts, framing
@@ -21,9 +23,11 @@ class ByteDecoder:
         self.skipping = False
 
     def feed(self, data: bytes) -> list[Message]:
+        """Every message that `data` completes, in order."""
         return [message for byte in data if (message := self.take(byte)) is not None]
 
     def take(self, byte: int) -> Message | None:
+        """The message that this byte completes."""
         if byte in b"\r\n":
             frame, self.frame, self.skipping = bytes(self.frame), bytearray(), False
             return self.read(frame) if frame else None
@@ -40,11 +44,12 @@ class ByteDecoder:
         return None
 
     def read(self, frame: bytes) -> Message | None:
+        """The message of one whole frame without its end; what is none is counted."""
         body, _, check = frame[1:].partition(b"*" if self.framing == "crc" else b"=")
-        shaped = re.match(rb"[RG][A-Z],", body) and set(body) <= PRINTABLE[self.framing]
+        shaped = re.match(rb"[RG][A-Z],", body) is not None and set(body) <= PRINTABLE[self.framing]
         if self.framing == "crc":
             whole = check == b"%08X" % zlib.crc32(body, SEED)
-            shaped = shaped and re.fullmatch(rb"[0-9A-F]{8}", check)
+            shaped = shaped and re.fullmatch(rb"[0-9A-F]{8}", check) is not None
         else:
             whole = check == body
             shaped = shaped and b"=" in frame and set(check) <= PRINTABLE["twice"]

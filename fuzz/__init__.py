@@ -1,0 +1,1 @@
+"""Fuzzing of everything that reads bytes from outside: harnesses with assertions, their corpora, and what runs them."""
