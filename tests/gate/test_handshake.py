@@ -468,6 +468,11 @@ def test_nothing_is_ever_sent_late_or_twice_differently_in_a_long_random_run() -
 PART = st.sampled_from(["P1", "P2"])
 WELD = st.sampled_from(["W1", "W2"])
 DONE = st.sampled_from([Done.ACCEPTED, Done.ACCEPTED, Done.REJECTED])
+GOOD = st.permutations([("W1", 0.1, Done.ACCEPTED), ("W2", 0.1, Done.ACCEPTED)])
+WELDS = st.tuples(st.lists(st.tuples(WELD, st.sampled_from([0.1, 0.1, 0.9]), DONE), max_size=3), GOOD, st.integers(0, 3)).map(
+    lambda drawn: (drawn[0] + drawn[1])[drawn[2] :] if drawn[2] < 2 else drawn[1] + drawn[0]
+)
+"""Welds of a part: some in any state, and both good ones before or after."""
 RECIPES = [a_recipe("R1"), a_recipe("R2", W1="T2")]
 
 
@@ -509,8 +514,8 @@ class HandshakeMachine(RuleBasedStateMachine):
             self.driven.do(self.driven.session.acknowledged)
         self.driven.do(self.driven.session.inspector_up)
         self.driven.tell(a_state())
+        self.driven.do(self.driven.session.link_up)
         if self.driven.session.session is None:
-            self.driven.do(self.driven.session.link_up)
             self.driven.hear(Hello(nonce="cccccccc"))
         self.signs_of_life()
 
@@ -530,10 +535,13 @@ class HandshakeMachine(RuleBasedStateMachine):
     def whole_weld(self, part: str, weld: str, score: float, done: Done) -> None:
         self.show(part, weld, score, done)
 
-    @rule(part=PART, welds=st.lists(st.tuples(WELD, st.sampled_from([0.1, 0.1, 0.1, 0.9]), DONE), max_size=4))
-    def whole_part(self, part: str, welds: list[tuple[str, float, Done]]) -> None:
+    @rule(part=PART, welds=WELDS, looked=st.sampled_from([True, True, True, False]), recipe=st.sampled_from(["", "R1", "R1", "R2"]))
+    def whole_part(self, part: str, welds: list[tuple[str, float, Done]], looked: bool, recipe: str) -> None:
         """What a robot usually does with a part, and then it asks."""
-        for weld, score, done in [*welds, ("W1", 0.1, Done.ACCEPTED)]:
+        self.heal(looked)
+        if recipe:
+            self.driven.change_over(self.next, recipe)
+        for weld, score, done in welds:
             self.show(part, weld, score, done)
         if self.driven.session.session is not None:
             self.driven.query(self.next, part)
@@ -639,4 +647,4 @@ class HandshakeMachine(RuleBasedStateMachine):
 
 
 TestHandshakeMachine = HandshakeMachine.TestCase
-TestHandshakeMachine.settings = hypothesis_settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestHandshakeMachine.settings = hypothesis_settings(max_examples=80, stateful_step_count=40, deadline=None)

@@ -1,4 +1,5 @@
 import itertools
+import random
 
 import msgspec
 import pytest
@@ -458,6 +459,60 @@ def test_a_weld_that_opens_no_part_does_not_stand_in_the_way_of_a_change_over() 
     driven.trigger(1, weld="W9")
     driven.pass_ms(60)
     assert isinstance(driven.change_over(2, "R2"), ChangeOver)
+
+
+# anything at all, and an oracle that knows nothing of the product's books
+
+
+def _random_weld(driven: Driven, rng: random.Random, sequence: int, part: str) -> int:
+    """One weld as robots and networks go, mostly well; returns the last sequence used."""
+    weld, fate = rng.choice(("W1", "W2")), rng.choice(("good",) * 6 + ("defect", "not done", "timeout", "busy", "no frame", "query"))
+    key = driven.trigger(sequence, part=part, weld=weld)
+    if fate in ("busy", "query"):
+        sequence += 1
+        driven.trigger(sequence, part=part, weld=weld) if fate == "busy" else driven.query(sequence, part)
+    if fate == "no frame":
+        driven.pass_ms(95, step_ms=5)
+        driven.confirm(key, Outcome.REJECT, Done.REJECTED)
+        return sequence
+    driven.report(key, part=part, weld=weld, score=0.9 if fate == "defect" else 0.1)
+    if fate == "timeout":
+        driven.pass_ms(60, step_ms=5)
+    elif driven.session.session is not None and driven.verdicts[-1].sequence == key.sequence:
+        accept = driven.verdicts[-1].outcome is Outcome.ACCEPT
+        driven.confirm(key, driven.verdicts[-1].outcome, Done.ACCEPTED if accept and fate != "not done" else Done.REJECTED)
+    return sequence
+
+
+def test_no_part_is_accepted_without_proof_whatever_robot_and_line_do() -> None:
+    assert sum(_random_shift(seed) for seed in range(30)) > 30
+
+
+def _random_shift(seed: int) -> int:
+    """Forty parts; returns how many were accepted."""
+    rng = random.Random(seed)
+    driven = parts()
+    session, sequence = driven.session.session, 0
+    for _ in range(40):
+        part = rng.choice(("P1", "P2"))
+        for _ in range(rng.randint(1, 4)):
+            if rng.random() < 0.1:
+                driven.hear(Hello(nonce=f"{rng.getrandbits(32):08x}"))
+            if rng.random() < 0.2:
+                sequence = 0 if driven.session.session != session else sequence
+                session, sequence = driven.session.session, sequence + 1
+                driven.change_over(sequence, rng.choice(("R1", "R2", "R1")))
+            driven.tell(a_state())
+            sequence = 0 if driven.session.session != session else sequence
+            session = driven.session.session
+            sequence = _random_weld(driven, rng, sequence + 1, part)
+        sequence += 1
+        driven.query(sequence, part)
+    driven.do(driven.session.close)
+    driven.check_parts((a_recipe("R1"), a_recipe("R2", W1="T3")))
+    driven.check_order()
+    driven.check_books()
+    return sum(verdict.outcome is Outcome.ACCEPT for verdict in driven.part_verdicts)
 
 
 # the decision as a conjunction
