@@ -100,6 +100,11 @@ class Disk:
         elif entry.kind is not Kind.MARK and entry.inode in self._current:
             self._change(self._files[self._current[entry.inode]], entry)
 
+    @property
+    def unsettled(self) -> bool:
+        """Files were made, renamed or removed since the folder was last synced."""
+        return bool(self._names)
+
     def after_cut(self, draw: random.Random) -> Iterator[tuple[str, bytes]]:
         """Paths and contents, without the shared memory file of the database, which means nothing after a restart."""
         # Journals of file systems keep the order of names, but not every one promises it.

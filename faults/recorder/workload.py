@@ -83,13 +83,13 @@ def event(number: int) -> EventRow:
     return EventRow(kind="frame", reason="FRAME_GAP", detail="x" * 300, camera="cam0", count=number, first_ns=1, at_ns=2)
 
 
-def live(path: Path, seed: int, acknowledge: Acknowledge, *, opened: Open = open_store, cycles: int = 6) -> None:
+def live(path: Path, seed: int, acknowledge: Acknowledge, *, opened: Open = open_store, cycles: int = 5) -> None:
     """Open, run some cycles with everything that happens between them, close."""
     draw = random.Random(seed)  # noqa: S311 - seeded, not secret
     store = opened(path)
     session = f"{draw.getrandbits(64):016x}"
     for sequence in range(1, cycles + 1):
-        for rows in _cycle(draw, session, sequence):
+        for rows in _cycle(draw, session, sequence, last=sequence == cycles):
             stamped = [store.stamp(row, 1) for row in rows]
             store.commit(stamped)
             acknowledge(stamped)
@@ -97,20 +97,20 @@ def live(path: Path, seed: int, acknowledge: Acknowledge, *, opened: Open = open
     store.close()
 
 
-def _cycle(draw: random.Random, session: str, sequence: int) -> list[list[Row]]:
-    """One case's rows as transactions, as the gate batches them; one in four stays open, as in a gate that dies."""
+def _cycle(draw: random.Random, session: str, sequence: int, *, last: bool) -> list[list[Row]]:
+    """One case's rows as transactions, as the gate batches them; the last one may stay open, as in a gate that dies."""
     first, second, third = trigger(session, sequence), verdict(session, sequence), disposition(session, sequence)
     shapes: list[list[list[Row]]] = [
         [[first], [second], [third]],
         [[first, second], [third]],
         [[first], [second, third, event(sequence)]],
-        [[first], [second]] if draw.random() < 0.5 else [[first]],
     ]
-    return draw.choice(shapes)
+    unfinished: list[list[list[Row]]] = [[[first], [second]], [[first]]]
+    return draw.choice(shapes + unfinished if last else shapes)
 
 
 def _between(draw: random.Random, store: Store, *, last: bool) -> None:
     if last or draw.random() < 0.5:
         store.checkpoint()
-    if draw.random() < 0.25 and hasattr(store, "rotate"):
+    if draw.random() < 0.3:
         store.rotate()
