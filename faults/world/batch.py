@@ -14,7 +14,7 @@ from faults.world.world import Outcome, Profile, World
 
 CYCLES = 500
 """Of one run: short enough that a failure's log can be read."""
-PROFILES: tuple[Profile, ...] = ("handshake", "push", "handshake", "handshake-degraded", "handshake")
+PROFILES: tuple[Profile, ...] = ("handshake", "push", "handshake-parts", "handshake-degraded", "handshake-parts", "handshake")
 _SPREAD = 1_000_003
 _RUNS_PER_TASK = 10
 _KEPT = 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from edge.contract import InspectorState, Report, ToGate, TriggerId
@@ -12,6 +12,7 @@ from edge.gate.handshake import HandshakeSession
 from edge.gate.link import LineLink
 from edge.gate.messages import Framing
 from edge.gate.push import PushSession
+from edge.gate.recipe import Recipe
 from edge.gate.session import GateSession, Settings
 from faults.world.core import FAR_NS, MS, US, Core, Violation
 from faults.world.disk import Disk
@@ -34,6 +35,7 @@ class Gate:
     def __init__(self, core: Core, *, line: Line, disk: Disk, oracle: Oracle, settings: Settings, framing: Framing) -> None:
         self.core, self.line, self.disk, self.oracle = core, line, disk, oracle
         self.settings, self.framing = settings, framing
+        self.recipes: Mapping[str, Recipe] | None = None
         self.born: Callable[[], None] = lambda: None
         """A new process listens: the inspector may connect."""
         self.died: Callable[[], None] = lambda: None
@@ -56,8 +58,7 @@ class Gate:
         self.life += 1
         self.oracle.life = self.life
         self.crash_after, self.paused_ns = -1, 0
-        kind = PushSession if self.settings.profile == "push" else HandshakeSession
-        self.session = kind(self.settings, self._nonce)
+        self.session = self._new_session()
         left = self.disk.mount(self._recorded)
         self.core.say("gate", f"starts (life {self.life}), closes {len(left)} rows left open")
         self._open_port()
@@ -65,6 +66,11 @@ class Gate:
             self.session.latched_for(self.disk.latched, self.core.now)
         self.born()
         self.step()
+
+    def _new_session(self) -> GateSession:
+        if self.settings.profile == "push":
+            return PushSession(self.settings, self._nonce)
+        return HandshakeSession(self.settings, self._nonce, self.recipes)
 
     def crash(self, down_ns: int) -> None:
         """The process ends now, and a new one starts later."""

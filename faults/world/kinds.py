@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, cast
 
-Where = Literal["line", "robot", "frame", "inspector", "disk", "process"]
+Where = Literal["line", "robot", "frame", "inspector", "disk", "process", "part"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,13 @@ process unplug C01 0.7 push
 process stale C02 0.7 push
 process partial_write C05 3 push
 process blocked C06 1 push
+part change_over - 0
+part change_inside - 0
+part weld_skipped - 0
+part weld_again C11 0
+part weld_unknown A09 0
+part part_abandoned - 0
+part part_again C11 0
 """
 
 
@@ -85,11 +92,14 @@ def _kinds() -> dict[str, Kind]:
     found = {}
     for line in _TABLE.strip().splitlines():
         where, name, rows, weight, *profile = line.split()
-        found[name] = Kind(name=name, where=where, rows=tuple(rows.split(",")), weight=float(weight), push=bool(profile))  # type: ignore[arg-type]
+        places = () if rows == "-" else tuple(rows.split(","))
+        found[name] = Kind(name=name, where=cast("Where", where), rows=places, weight=float(weight), push=bool(profile))
     return found
 
 
 KINDS: dict[str, Kind] = _kinds()
+PART = "part"
+"""Kinds of that place are drawn by the robot's program, in cells with recipes only; their weight is 0."""
 CLOCK = "robot_clock"
 """A robot whose clock runs fast or slow: drawn per run, not per cycle."""
 ROWS: tuple[str, ...] = tuple(sorted({row for kind in KINDS.values() for row in kind.rows}))

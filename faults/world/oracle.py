@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edge.contract import InspectorState, Outcome, Report
-from edge.gate.messages import Ack, Done, Message, Trigger
+from edge.gate.messages import Ack, Done, Message, PartQuery, Trigger
 from edge.gate.rows import Disposition, DispositionRow, Row
 from faults.world.core import FAR_NS, MS, Core, Violation
 from faults.world.disk import Disk, Key
+from faults.world.part_oracle import PartOracle
 from sim.robot_protocol import RobotResult
 
 
@@ -28,6 +29,10 @@ class Shown:
     received_ns: int = 0
     bundle: str = ""
     passed: bool = False
+    planned: str = ""
+    """What the recipe says it is, when the trigger does not."""
+    query: bool = False
+    """No weld, but the question for the whole part."""
     void: str = ""
     """Why no frame of it may be accepted, though the weld is good: the trigger itself is wrong."""
 
@@ -35,8 +40,10 @@ class Shown:
 class Oracle:
     """Raises Violation as soon as a rule is broken; `finish` checks what can only be seen at the end."""
 
-    def __init__(self, core: Core, disk: Disk, *, budget_ns: int, robot_budget_ns: int, push: bool) -> None:
-        self.core, self.disk = core, disk
+    def __init__(
+        self, core: Core, disk: Disk, *, budget_ns: int, robot_budget_ns: int, push: bool, parts: PartOracle | None = None
+    ) -> None:
+        self.core, self.disk, self.parts = core, disk, parts
         self.budget_ns, self.robot_budget_ns, self.push = budget_ns, robot_budget_ns, push
         self.life = 0
         self.latched = False
@@ -56,19 +63,25 @@ class Oracle:
         self._said: dict[Key, set[str]] = {}
         self._contradicted: dict[Key, int] = {}
         self._passed: set[Key] = set()
+        self._work: dict[tuple[str, str], dict[str, Shown]] = {}
+        """Welds that the robot showed of each part since it last asked for the whole of it."""
 
     # what happens in the cell
 
     def begins(self, shown: Shown) -> None:
         """A weld is in front of the robot; its trigger has this key (push: it is known by its names)."""
         self._shown[shown.key or (shown.part + shown.weld, 0)] = shown
+        if self.parts is not None and shown.key is not None and not shown.query:
+            self._work.setdefault((shown.key[0], shown.part), {})[shown.weld] = shown
 
     def passes(self, shown: Shown, result: RobotResult, took_ns: int) -> None:
         """The robot lets a part pass; `took_ns` is by the robot's own clock."""
         key = (result.session, result.sequence)
+        if shown.query:
+            self._whole(shown, key)
         if not shown.good or shown.void:
             raise Violation("false accept", f"the robot passed the bad weld {shown}")
-        if shown.proved_ns is None:
+        if shown.proved_ns is None and not shown.query:
             raise Violation("false accept", f"the robot passed a weld no frame of which was judged: {shown}")
         if shown.passed or key in self._passed or (shown.key not in (None, key)):
             raise Violation("false accept", f"I3: a verdict of {key} was used for {shown}")
@@ -77,6 +90,14 @@ class Oracle:
         shown.passed = True
         self._passed.add(key)
         self.accepted += 1
+
+    def _whole(self, shown: Shown, key: Key) -> None:
+        """A whole part passes: every weld of its recipe was in front of the robot, and the last time it passed."""
+        assert self.parts is not None
+        work = self._work.pop((key[0], shown.part), {})
+        bad = [weld for weld in self.parts.welds(key[0]) if weld not in work or not work[weld].passed]
+        if bad or not work:
+            raise Violation("false accept", f"the robot passed the part of {shown} without its welds {bad}")
 
     def passes_nothing(self, result: RobotResult) -> None:
         """The robot takes a verdict for a part that is not there."""
@@ -90,7 +111,10 @@ class Oracle:
     def robot_said(self, frame: bytes) -> None:
         """The robot sends a confirmation."""
         _, session, sequence, _, done = body_of(frame).split(b",")
-        self._said.setdefault((session.decode(), int(sequence)), set()).add(done.decode())
+        key = (session.decode(), int(sequence))
+        self._said.setdefault(key, set()).add(done.decode())
+        if self.parts is not None and done == b"ACCEPTED":
+            self.parts.confirmed(key)
 
     # what reaches the gate
 
@@ -110,7 +134,9 @@ class Oracle:
         log = self.core.log
         if log is not None:
             self.core.say("gate <", repr(message))
-        if isinstance(message, Trigger):
+        if self.parts is not None:
+            self.parts.received(message)
+        if isinstance(message, Trigger | PartQuery):
             self._arrived.setdefault((message.session, message.sequence), self.core.now)
         elif isinstance(message, Ack):
             self._confirmed(message)
@@ -148,10 +174,14 @@ class Oracle:
     def leaving(self, frame: bytes, start: int) -> None:
         """Bytes of this frame, from byte `start` on, leave the gate now."""
         kind = frame[2:3]
-        if kind == b"V":
-            self._verdict_leaves(frame, start)
+        if kind in (b"V", b"W"):
+            self._verdict_leaves(frame, start, part=kind == b"W")
         elif kind == b"K" and start == 0:
             self._trigger_acknowledged(frame)
+        elif kind == b"N" and start == 0 and self.parts is not None:
+            self.parts.answered(_key(frame))
+        elif kind == b"C" and start == 0 and self.parts is not None:
+            self.parts.changed_over(_key(frame))
 
     def _trigger_acknowledged(self, frame: bytes) -> None:
         key = _key(frame)
@@ -159,7 +189,7 @@ class Oracle:
         if key not in self.disk.triggers:
             raise Violation("lost record", f"I2: trigger {key} was acknowledged before its row was durable")
 
-    def _verdict_leaves(self, frame: bytes, start: int) -> None:
+    def _verdict_leaves(self, frame: bytes, start: int, *, part: bool) -> None:
         key = _key(frame)
         accept = b",ACCEPT," in frame
         if start == 0:
@@ -172,7 +202,16 @@ class Oracle:
                 if self.latched and first:
                     raise Violation("false accept", f"ACCEPT for {key} left although a person must look first")
                 self._must_be_durable(key)
-                self._must_be_proved(key, frame)
+                if part and self.parts is not None:
+                    self.parts.part_answered(key)
+                else:
+                    self._must_be_proved(key, frame)
+            if self.parts is not None:
+                self.parts.answered(key)
+            if self.parts is not None and first and not part:
+                if accept:
+                    self.parts.sticky(key)
+                self.parts.weld_answered(key, frame)
         if accept and self.core.now > self._deadline_ns(key, frame):
             late_ms = (self.core.now - self._deadline_ns(key, frame)) / MS
             raise Violation("false accept", f"byte {start} of the ACCEPT for {key} left {late_ms:.3f} ms after the deadline")
@@ -262,5 +301,5 @@ def _key(frame: bytes) -> Key:
 
 
 def _outcome(frame: bytes) -> Outcome:
-    word = frame.split(b",", 6)[5]
+    word = frame.split(b",", 7)[6 if frame[2:3] == b"W" else 5]
     return {b"ACCEPT": Outcome.ACCEPT, b"REJECT": Outcome.REJECT, b"VOID": Outcome.NO_VERDICT}[word]

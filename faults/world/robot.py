@@ -122,7 +122,7 @@ class Robot:
     def _begin(self) -> None:
         """Show the next weld, once the gate says READY or has kept the robot waiting for too long."""
         if not self.push:
-            if self.protocol.session is None:
+            if self.protocol.session is None or self.protocol.change is not None:
                 return
             self._waited += 1
             if self.protocol.state is not State.READY and self._waited < PATIENCE and self.core.chance() < 0.9:
@@ -142,9 +142,12 @@ class Robot:
 
     def _trigger(self, shown: Shown) -> bool:
         typology = shown.typology
-        if self._has("wrong_typology"):
+        if not shown.query and self._has("wrong_typology"):
             typology, shown.void = "T9", "its trigger names another typology"
-        frame = self.protocol.trigger(shown.part, shown.weld, typology, self.clock())
+        if shown.query:
+            frame = self.protocol.finish_part(shown.part, self.clock())
+        else:
+            frame = self.protocol.trigger(shown.part, shown.weld, typology, self.clock())
         if frame is None or self.protocol.session is None:
             self._after()
             return False
@@ -153,6 +156,12 @@ class Robot:
         self._old_triggers.append(frame)
         del self._old_triggers[:-8]
         return True
+
+    def change_over(self, recipe: str) -> None:
+        """Name the recipe of the parts to come."""
+        frame = self.protocol.change_over(recipe, self.clock())
+        if frame is not None:
+            self._say(frame)
 
     # what a robot can do wrong
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from edge.config import GateConfig
 from edge.gate.messages import Framing
 from edge.gate.settings import settings_from
@@ -18,10 +20,12 @@ from faults.world.gate import Gate
 from faults.world.kinds import CLOCK, Draw, Kind
 from faults.world.line import Line, Side
 from faults.world.oracle import Oracle, Shown
+from faults.world.part_oracle import PartOracle
+from faults.world.program import QUERY, RECIPES, Program, Step
 from faults.world.robot import Robot
 from sim.robot_protocol import RobotProtocol
 
-Profile = Literal["handshake", "handshake-degraded", "push"]
+Profile = Literal["handshake", "handshake-degraded", "handshake-parts", "push"]
 BUDGET_MS, ROBOT_BUDGET_MS, HEARTBEAT_MS = 100, 120, 80
 RATES = (1.0, 1.0, 1.0, 0.97, 1.03, 0.9, 1.1)
 """The robot's clock against the gate's."""
@@ -63,7 +67,10 @@ class World:
         settings = settings_from(_config(push=self.push, framing=framing))
         budget_ns, robot_budget_ns = settings.budget_ns, ROBOT_BUDGET_MS * MS
         self.disk = Disk(self.core)
-        self.oracle = Oracle(self.core, self.disk, budget_ns=budget_ns, robot_budget_ns=robot_budget_ns, push=self.push)
+        preset = self.core.pick(("", "door", "hood")) if profile == "handshake-parts" else ""
+        settings = msgspec.structs.replace(settings, recipe=preset)
+        parts = PartOracle(preset) if profile == "handshake-parts" else None
+        self.oracle = Oracle(self.core, self.disk, budget_ns=budget_ns, robot_budget_ns=robot_budget_ns, push=self.push, parts=parts)
         self.line = Line(self.core, self._to_gate, self._to_robot)
         self.gate = Gate(self.core, line=self.line, disk=self.disk, oracle=self.oracle, settings=settings, framing=framing)
         self.cell = Cell(self.core, budget_ns=budget_ns, margin_ns=settings.margin_ns, heartbeat_ns=settings.heartbeat_ns, push=self.push)
@@ -78,6 +85,8 @@ class World:
             framing=framing,
             rate=rate,
         )
+        self.gate.recipes = RECIPES if parts is not None else None
+        self.program = Program(self.core, preset, lambda: self.robot.protocol, self.robot.change_over) if parts is not None else None
         self.cycles = self.wanted = self.bad = 0
         self._last: Shown | None = None
         self._draw = _PUSH_DRAW if self.push else _DRAW
@@ -89,7 +98,11 @@ class World:
         cell.connect, cell.disconnect = gate.connected, gate.disconnected
         cell.opened = lambda shown: 0 if shown.key is None else self.oracle.arrived_ns(shown.key)
         gate.born, gate.died = self._meet, cell.gate_gone
-        robot.next_weld, robot.triggered = self._next_weld, cell.capture
+        robot.next_weld, robot.triggered = self._next_weld, self._triggered
+
+    def _triggered(self, shown: Shown) -> None:
+        if not shown.query:
+            self.cell.capture(shown)
 
     def _to_gate(self, data: bytes) -> None:
         self.gate.heard(data)
@@ -173,19 +186,36 @@ class World:
     def _next_weld(self) -> Shown | None:
         if self.cycles >= self.wanted:
             return None
+        step = self.program.step() if self.program is not None else None
+        if self.program is not None and step is None:
+            return None
         core = self.core
         self.cycles += 1
         core.cycle = self.cycles
-        good = core.chance() < 0.5
+        good = core.chance() < (0.5 if step is None else 0.85)
         self.bad += not good
-        number = self.cycles
-        typology = core.pick(("T2", "T3", None))
-        shown = Shown(number, f"P{number // 3}", f"W{number % 3}", typology, good, core.now)
+        shown = self._plain(good) if step is None else self._step(step, good)
         self._faults(shown)
         if core.log is not None:
             core.say("robot", f"shows {shown}")
         self._last = shown
         return shown
+
+    def _plain(self, good: bool) -> Shown:
+        """A weld that was never there before."""
+        number = self.cycles
+        return Shown(number, f"P{number // 3}", f"W{number % 3}", self.core.pick(("T2", "T3", None)), good, self.core.now)
+
+    def _step(self, step: Step, good: bool) -> Shown:
+        """A weld of the recipe, or the question for the whole part."""
+        assert self.program is not None
+        part, weld = step
+        if weld == QUERY:
+            return Shown(self.cycles, part, weld, None, good=True, begun_ns=self.core.now, query=True)
+        recipe = RECIPES.get(self.program.recipe)
+        planned = (recipe.typology(weld) if recipe is not None else None) or "T2"
+        named = planned if self.core.chance() < 0.5 else None
+        return Shown(self.cycles, part, weld, named, good, self.core.now, planned=planned)
 
     def _faults(self, shown: Shown) -> None:
         """Draw this cycle's faults and arm them; what the last one left armed is forgotten."""
@@ -193,6 +223,8 @@ class World:
         self.robot.armed.clear()
         self.cell.armed = ""
         chance = self.core.chance()
+        if self.program is not None and chance < 0.8:
+            return
         for _ in range(0 if chance < 0.45 else 1 if chance < 0.85 else 2 if chance < 0.96 else 3):
             kind = self._draw.kind(self.core.chance())
             if kind.name not in self.core.muted:
@@ -215,9 +247,10 @@ class World:
 
     def _same_weld(self, shown: Shown) -> None:
         """The robot shows a weld under the names of the one before: its frame counts for nothing any more."""
-        if self._last is not None:
+        if self._last is not None and not (self._last.query or shown.query):
             self.core.injected("same_weld")
-            shown.part, shown.weld, shown.typology = self._last.part, self._last.weld, self._last.typology
+            last = self._last
+            shown.part, shown.weld, shown.typology, shown.planned = last.part, last.weld, last.typology, last.planned
 
     def _strike(self, kind: Kind) -> None:
         if kind.where == "inspector":

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from edge.contract import Outcome, Report
-from edge.gate import case, codec, port, push, robot_session, session, verdict
+from edge.gate import case, codec, parts, port, push, robot_session, session, verdict
 from edge.gate.case import Case, Record, Stage
 from edge.gate.casework import CaseWork
 from edge.gate.handshake import HandshakeSession
 from edge.gate.messages import Ack, Done, PartQuery, Trigger, TriggerAck
 from edge.gate.rows import Disposition
+from edge.gate.verdict import Asked, Decision
 from faults.world.disk import Disk
 from faults.world.gate import Gate
 from faults.world.world import Profile, World
@@ -53,6 +54,8 @@ def without(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         ("score valid", "push"),
         ("threshold valid", "push"),
         ("score within the threshold", "handshake-degraded"),
+        ("weld in the recipe", "handshake-parts"),
+        ("no defect in this part before", "handshake-parts"),
     ],
 )
 def test_a_condition_that_is_left_out_is_found(name: str, profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,6 +227,33 @@ def accept_while_committing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CaseWork, "_conclude", conclude)
 
 
+def incomplete_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tuple(condition for condition in parts.PART if not condition.name.endswith(("weld accepted", "recipe has")))
+    monkeypatch.setattr(parts, "PART", kept)
+
+
+def unconfirmed_welds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ACCEPT counts for the part as soon as it was sent; the robot may have rejected."""
+    settle = parts.Parts.settle
+
+    def settled(self: parts.Parts, asked: Asked, decided: Decision | None, sent: Decision | None, _done: Disposition) -> None:
+        settle(self, asked, decided, sent, Disposition.ACCEPTED)
+
+    monkeypatch.setattr(parts.Parts, "settle", settled)
+
+
+def change_over_inside_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(self: parts.Parts, name: str) -> None:
+        self._open.clear()
+        self.recipe = self._recipes.get(name, self.recipe)
+
+    monkeypatch.setattr(parts.Parts, "change_over", change)
+
+
+def parts_outlive_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts.Parts, "forget", lambda _self: None)
+
+
 @pytest.mark.parametrize(
     ("plant", "profile", "named"),
     [
@@ -246,6 +276,10 @@ def accept_while_committing(monkeypatch: pytest.MonkeyPatch) -> None:
         (robot_without_a_deadline, "handshake", "deadline"),
         (duplicate_frames_judged, "push", ""),
         (polls_for_a_frame_behind, "handshake", "in circles"),
+        (incomplete_parts, "handshake-parts", "without"),
+        (unconfirmed_welds, "handshake-parts", "without"),
+        (parts_outlive_sessions, "handshake-parts", ""),
+        (change_over_inside_a_part, "handshake-parts", "changed over"),
     ],
 )
 def test_a_planted_defect_is_found(plant: Plant, profile: Profile, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +290,7 @@ def test_a_planted_defect_is_found(plant: Plant, profile: Profile, named: str, m
 
 
 def test_nothing_is_found_where_nothing_was_planted() -> None:
-    assert [found_by(profile, runs=3) for profile in ("handshake", "handshake-degraded", "push")] == ["", "", ""]
+    assert [found_by(profile, runs=3) for profile in ("handshake", "handshake-degraded", "handshake-parts", "push")] == [""] * 4
 
 
 def test_what_the_product_raises_is_a_finding_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

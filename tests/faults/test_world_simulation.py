@@ -37,7 +37,7 @@ def test_no_rule_breaks_and_every_kind_of_fault_happens(small: Sum) -> None:
     assert min(small.counts.values()) > 0
     assert set(small.counts) == {*KINDS, CLOCK}
     assert small.accepted > 100 * RUNS // 2
-    assert small.bad_shown > 200 * RUNS
+    assert small.bad_shown > 150 * RUNS
 
 
 def test_every_row_of_the_simulation_has_its_own_count(small: Sum) -> None:
@@ -89,7 +89,7 @@ def test_an_equal_seed_gives_an_equal_log_in_another_process(hash_seed: str) -> 
 
 def test_other_seeds_give_other_runs() -> None:
     assert log_of(SEED) != log_of(SEED + len(PROFILES))
-    assert {profile_of(seed) for seed in seeds_of(1, 5)} == set(PROFILES)
+    assert {profile_of(seed) for seed in seeds_of(1, len(PROFILES))} == set(PROFILES)
 
 
 def test_a_log_changes_nothing() -> None:
@@ -102,7 +102,7 @@ def test_a_log_changes_nothing() -> None:
 def unlatched(monkeypatch: pytest.MonkeyPatch) -> int:
     """A planted defect, and the seed of a run that meets it."""
     monkeypatch.setattr(HandshakeSession, "_escaped", lambda *_: None)
-    return next(seed for seed in range(0, 500, 5) if run_seed(seed).violation is not None)
+    return next(seed for seed in range(0, 500, len(PROFILES)) if run_seed(seed).violation is not None)
 
 
 def test_a_failure_is_replayed_in_words_up_to_its_end(unlatched: int) -> None:
