@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.config import CameraConfig, GateConfig, GpuConfig, InspectorConfig, load_config
+from edge.config import CameraConfig, GateConfig, GpuConfig, InspectorConfig, StorageConfig, load_config
 from edge.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -84,11 +84,12 @@ def test_every_key_is_documented_with_its_default() -> None:
     documented = tomllib.loads(text.split("```toml")[1].split("```")[0])
     for table, documented_keys in (
         (GateConfig, documented["gate"]),
+        (StorageConfig, documented["gate"]["storage"]),
         (InspectorConfig, documented["inspector"]),
         (GpuConfig, documented["inspector"]["gpu"]),
         (CameraConfig, documented["inspector"]["camera"][0]),
     ):
         fields = msgspec.structs.fields(table)
         assert {f.name for f in fields} == set(documented_keys)
-        preset = [f for f in fields if not f.required and f.default is not None]
+        preset = [f for f in fields if not f.required and f.default not in (None, msgspec.NODEFAULT)]
         assert {f.name: documented_keys[f.name] for f in preset} == {f.name: f.default for f in preset}
