@@ -34,6 +34,8 @@ class RobotSession(GateSession):
         self._robot_counter: int | None = None
         self._beat_ns = 0
         self._beats = 0
+        self._said = State.WAIT
+        """The last heartbeat's state."""
         self._early: Report | None = None
 
     def next_ns(self, now_ns: int) -> int:
@@ -66,7 +68,7 @@ class RobotSession(GateSession):
         super().tick(now_ns)
         if self.session is not None and now_ns >= self._robot_ns + self.settings.silence_ns:
             self._end_session("the robot's heartbeat stopped", now_ns)
-        if self.session is not None and now_ns >= self._beat_ns:
+        if self.session is not None and (now_ns >= self._beat_ns or self._worse(now_ns)):
             self._heartbeat(now_ns)
 
     def _hello_from(self, hello: Hello, now_ns: int) -> None:
@@ -115,9 +117,13 @@ class RobotSession(GateSession):
         assert self.session is not None
         self._beats = (self._beats + 1) & 0xFFFF
         bundle = self.inspector.bundle[:8] if self.inspector and self.inspector.bundle else "0" * 8
-        beat = Heartbeat(session=self.session, state=self._own_state(now_ns), counter=self._beats, bundle=bundle)
-        self._reply(beat, now_ns)
+        self._said = self._own_state(now_ns)
+        self._reply(Heartbeat(session=self.session, state=self._said, counter=self._beats, bundle=bundle), now_ns)
         self._beat_ns = now_ns + self.settings.heartbeat_ns
+
+    def _worse(self, now_ns: int) -> bool:
+        """The robot was told that it may trigger, and should not wait for the next heartbeat to learn that it may not."""
+        return self._said in (State.READY, State.BUSY) and self._own_state(now_ns) in (State.WAIT, State.FAULT)
 
     def _own_state(self, now_ns: int) -> State:
         if not self.idle:

@@ -476,6 +476,16 @@ WELDS = st.tuples(st.lists(st.tuples(WELD, st.sampled_from([0.1, 0.1, 0.9]), DON
 RECIPES = [a_recipe("R1"), a_recipe("R2", W1="T2")]
 
 
+def test_a_robot_that_was_told_ready_hears_at_once_that_it_may_not_trigger() -> None:
+    driven = Driven().ready()
+    driven.pass_ms(100)
+    beats = len(driven.of(Heartbeat))
+    driven.do(driven.session.inspector_down, "killed")
+    driven.do(driven.session.tick)
+    driven.do(driven.session.tick)
+    assert [found.state for found in driven.of(Heartbeat)[beats:]] == [State.FAULT]
+
+
 class HandshakeMachine(RuleBasedStateMachine):
     """Anything in any order: I1 to I5 must hold after every step; with recipes or without."""
 
