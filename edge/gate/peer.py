@@ -23,6 +23,7 @@ class InspectorSocket:
         self.path = path
         self.listener = _listen(path)
         self.connection: socket.socket | None = None
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def accept(self) -> socket.socket:
         """A waiting connection whose peer may be the inspector; `adopt` makes it the one. Raises ConnectionError otherwise."""
@@ -30,12 +31,22 @@ class InspectorSocket:
             peer, _ = self.listener.accept()
         except BlockingIOError as exc:
             raise ConnectionError("the peer went away") from exc
+        except OSError as exc:
+            self._turn_away()
+            raise ConnectionError(f"an inspector was turned away: {exc.strerror}") from exc
         _, uid, _ = struct.unpack("iII", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII")))
         if uid not in (0, os.getuid()):
             peer.close()
             raise ConnectionError(f"user {uid} may not connect as inspector")
         peer.setblocking(False)
         return peer
+
+    def _turn_away(self) -> None:
+        """With no descriptor left, who knocks would stay in the queue and polling never wait: answer with the spare one, and hang up."""
+        os.close(self._spare)
+        with contextlib.suppress(OSError):
+            self.listener.accept()[0].close()
+        self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def adopt(self, peer: socket.socket) -> None:
         """Make this connection the one and only."""
@@ -80,6 +91,7 @@ class InspectorSocket:
         """Stop listening and remove the socket's file."""
         self.drop()
         self.listener.close()
+        os.close(self._spare)
         with contextlib.suppress(OSError):
             self.path.unlink()
 
