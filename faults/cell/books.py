@@ -142,7 +142,11 @@ def _in_time(found: Findings, rows: dict[str, dict[Key, sqlite3.Row]], budget_ns
 
 
 def _seen(found: Findings, books: Books, rows: dict[str, dict[Key, sqlite3.Row]]) -> None:
-    """What the robot read, or was told to be durable, is in the records with the same outcome."""
+    """What the robot asked, read, or was told to be durable, is in the records as it was."""
+    for key, row in rows["triggers"].items():
+        asked = books.asked.get(key, (row["part"], row["weld"]))
+        if asked != (row["part"], row["weld"]):
+            found.failures.append(f"{key}: asked for {' '.join(asked)}, the record has {row['part']} {row['weld']}")
     found.lost += [f"{key} was acknowledged and has no row" for key in sorted(books.durable - rows["triggers"].keys())]
     for key, outcome in books.read.items():
         verdict, disposition = rows["verdicts"].get(key), rows["dispositions"].get(key)

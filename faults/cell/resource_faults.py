@@ -25,6 +25,8 @@ from faults.registry import Effort, Result, Skipped, injects
 TEST = "tests/faults/test_cell_resources.py"
 SMALL_KB = 96 * 1024
 """The gate's resident memory stays below this."""
+KNOCKS = 2_000
+"""Events for one shortage of files at most: its inspector knocks every 2 ms; a gate that never pauses counts far more."""
 STUCK_S = 0.8
 MADV_PAGEOUT = 21
 _PROCESS_MADVISE = 440
@@ -140,6 +142,8 @@ def _files_run_out(share: Share) -> Result:
         found = cell.finish()
     over = sum(ms > cell.number("budget_ms") for ms in times.ms)
     require(found, over == 0 or share.name == "quick", f"{over} verdicts outside the budget while no file could be opened")
+    knocks = found.events["inspector"]
+    require(found, knocks < KNOCKS * share.times, f"{knocks} events of connections that could not be taken: the gate polled without pause")
     note = f"at most {spins * 1e3:.0f} ms of processor time in 50 ms"
     return found.result(share.times, worst_ms=times.worst, note=note, counter=counted(everything(found), "verdict INSPECTOR_DOWN"))
 
