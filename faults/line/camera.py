@@ -67,9 +67,9 @@ class Camera:
             text = msgspec.json.encode(msgspec.structs.replace(msgspec.json.decode(text, type=FrameHeader), **changes))
         return topic, text, payload
 
-    def send(self, *parts: bytes) -> None:
-        """Publish these parts, whatever they are."""
-        self._socket.send_multipart(parts)
+    def send(self, *parts: bytes, copy: bool = True) -> None:
+        """Publish these parts, whatever they are; without `copy`, equal parts share their memory here."""
+        self._socket.send_multipart(parts, copy=copy)
 
     def count(self) -> int:
         """The next frame's number."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.errors import SimulationError
+from edge.gate.latch import Latch
 from faults.line.bundles import PUBLIC, TinyBundle
 from faults.line.camera import Camera
 from sim.line import Child
@@ -76,6 +77,10 @@ class FaultLine:
     bundle: TinyBundle = field(default_factory=TinyBundle)
     folder: Path = field(init=False)
     parts: int = 0
+    stopped: bool = False
+    may_latch: bool = False
+    """What latches the gate is expected: `settle` acknowledges it, as a person would."""
+    acknowledged: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="cfl"))
@@ -138,10 +143,15 @@ class FaultLine:
     def settle(self, seconds: float = 30.0) -> None:
         """Wait until the gate says READY from now on. Raises SimulationError with both logs' ends."""
         self.robot.protocol.state = None
-        if not self.until(lambda: self.robot.wait_ready(0.0), seconds):
+        if not self.until(self._ready, seconds):
             told = [f"{child.name}:\n{child.tail()}\n" for child in (self.gate, self.inspector) if child.log.exists()]
             seen = "".join(told)
             raise SimulationError(f"the line was not READY within {seconds:g} s", seen=seen, remedy=f"See the logs in {self.folder}")
+
+    def _ready(self) -> bool:
+        if self.may_latch:
+            self.acknowledged += Latch(self.records).acknowledge("fault suite")
+        return self.robot.wait_ready(0.0)
 
     def restart_inspector(self, number: int = signal.SIGTERM) -> None:
         """End the inspector; the next `until` starts it again after the shortest pause."""
@@ -181,6 +191,9 @@ class FaultLine:
 
     def stop(self) -> None:
         """End all processes; records and logs stay."""
+        if self.stopped:
+            return
+        self.stopped = True
         self.robot.close()
         for child in (self.inspector, self.gate):
             if hasattr(child, "process") and child.running:

@@ -95,15 +95,16 @@ def arm(orders: Orders) -> None:
             super().__init__(member, faulty, memory, tensors)
 
     openvino.Engine = Engine  # type: ignore[misc]
-    daemon.STILL_S = STILL_S
-    honest = daemon.report_of
+    inside: Any = daemon
+    inside.STILL_S = STILL_S
+    honest = inside.report_of
 
     def report_of(*details: Any) -> Report:
         report = honest(*details)
         return _falsified(report, orders.now().get("planted", ""), expected)
 
     expected: list[Any] = []
-    receive = daemon.InspectorDaemon._receive_expectation  # noqa: SLF001 - a planted defect sits inside
+    receive = inside.InspectorDaemon._receive_expectation  # noqa: SLF001 - a planted defect sits inside
 
     def remember(self: Any) -> Any:
         newest = receive(self)
@@ -111,8 +112,8 @@ def arm(orders: Orders) -> None:
             expected[:] = [newest]
         return newest
 
-    daemon.report_of = report_of
-    daemon.InspectorDaemon._receive_expectation = remember  # type: ignore[method-assign] # noqa: SLF001
+    inside.report_of = report_of
+    inside.InspectorDaemon._receive_expectation = remember  # noqa: SLF001
     if orders.now().get("planted") == "forgetful":
         camera.REMEMBERED = 1
 

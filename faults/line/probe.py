@@ -50,7 +50,11 @@ class Probe:
 
     def _connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        connection.connect(str(self._path))
+        try:
+            connection.connect(str(self._path))
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     def _beat(self) -> None:

@@ -20,8 +20,8 @@ from faults.registry import Effort, Result
 from sim.robot_protocol import RobotResult
 
 RECORDED_S = 5.0
-LATE_MS = 15.0
-"""An answer this long after the budget is still counted as in time: the robot's own thread has to be scheduled first."""
+LATE_MS = 100.0
+"""Room for a busy machine; whether an ACCEPT left in time is judged by the records, to the nanosecond."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +55,14 @@ class Trial:
     results: list[RobotResult] = field(default_factory=list)
     acceptable: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     """By trigger: hashes of the payloads that may make it ACCEPT."""
-    strict_time: bool = True
-    """Every answer must come inside the budget."""
+    latches: bool = False
+    """What is injected may latch the gate; it is acknowledged then, and the trigger asked again."""
 
     def __post_init__(self) -> None:
         self.line.parts += 1
         self.part = f"{self.row}-{self.line.parts}"
         self.seed = self.effort.seed * 1_000_003 + self.line.parts * 10_007
-        self._events = self.line.events()
+        self._events, self.line.may_latch = self.line.events(), self.latches
 
     # frames
 
@@ -98,6 +98,10 @@ class Trial:
         self.acceptable.setdefault((asked.session, asked.sequence), set()).add(digest)
         return parts
 
+    def sending(self, make: Callable[..., Parts], *args: Any, **changes: Any) -> Act:
+        """The act of publishing what `make(asked, *args, **changes)` gives."""
+        return lambda asked: self.send(make(asked, *args, **changes))
+
     def send(self, parts: Parts) -> None:
         """Publish."""
         self.line.camera.send(*parts)
@@ -122,6 +126,9 @@ class Trial:
         """An injected fault (`count` of them): the answer must not be ACCEPT, and its reason one of `reasons` where some are given."""
         self.injections += count
         result = self.trigger(act, typology=typology, named=named)
+        if self.latches and result.reason == "LATCHED" and "LATCHED" not in reasons:
+            self.line.settle()
+            result = self.trigger(act, typology=typology, named=named)
         if result.accepted or result.outcome is None:
             self.fail(f"{result.weld}: accepted={result.accepted} {result.reason} {result.detail}")
         elif reasons and result.reason not in reasons:
@@ -132,7 +139,7 @@ class Trial:
         """The line still does its work: a good weld is ACCEPT, at the latest at the last of `tries` (this machine is shared)."""
         for _ in range(tries):
             self.line.settle()
-            result = self.trigger(act or (lambda asked: self.send(self.good(asked))))
+            result = self.trigger(act or self.sending(self.good))
             if result.accepted:
                 return True
         self.fail(f"a good weld was refused {tries} times, last {result.reason} {result.detail}")
@@ -148,6 +155,7 @@ class Trial:
         """Prove that the line still accepts a good weld, audit all records of this trial, and say it all."""
         if self.line.setup.inspector:
             self.accepted()
+        self.line.may_latch = False
         false_accepts, lost, reasons = self.audit()
         events = self.line.events() - self._events
         seen = ", ".join(f"{name} {times}" for name, times in (reasons + events).most_common(6))
@@ -169,19 +177,18 @@ class Trial:
         """False accepts, lost records and the verdicts' reasons; by the robot's own account, the frames sent, and the records."""
         told = {(r.session, r.sequence): r for r in self.results if r.session}
         rows = self._recorded(len(told))
-        false_accepts = sum(r.accepted and key not in self.acceptable for key, r in told.items())
-        for key, row in rows.items():
-            false_accepts += self._false_accept(key, row, told.get(key))
+        wrong = {key for key, result in told.items() if result.accepted and key not in self.acceptable}
+        wrong |= {key for key, row in rows.items() if self._false_accept(key, row, told.get(key))}
         lost = sum(not {"verdict.outcome", "disposition.done"} <= row.keys() for row in rows.values())
         missing = [key for key in told if key not in rows]
-        if missing:
-            self.fail(f"{len(missing)} triggers are not in the records, such as {missing[0]}")
+        for key in missing[:2]:
+            self.fail(f"{len(missing)} triggers are not in the records, such as {key}: {told[key].reason} {told[key].detail}")
         try:
             verify_chain(self.line.records)
         except CordonError as exc:
             self.fail(f"the chain of records is broken: {exc}")
         self._check_time()
-        return false_accepts, lost + len(missing), Counter(str(row.get("verdict.reason")) for row in rows.values())
+        return len(wrong), lost + len(missing), Counter(str(row.get("verdict.reason")) for row in rows.values())
 
     def _false_accept(self, key: tuple[str, int], row: dict[str, Any], result: RobotResult | None) -> bool:
         if row.get("verdict.outcome") != "ACCEPT":
@@ -215,7 +222,7 @@ class Trial:
         return rows
 
     def _check_time(self) -> None:
-        limit_ms = 2 * self.line.setup.budget_ms + LATE_MS
+        limit_ms = 3 * self.line.setup.budget_ms + LATE_MS
         late = [r for r in self.results if r.latency_ms is not None and r.latency_ms > limit_ms]
-        if late and self.strict_time:
+        if late:
             self.fail(f"{len(late)} answers came after {limit_ms:g} ms, the latest after {max(r.latency_ms or 0 for r in late):.0f} ms")

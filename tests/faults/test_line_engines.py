@@ -1,0 +1,33 @@
+"""Engines of the real inspector that go wrong cost rejects only."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from faults.line import cell, engines
+from faults.registry import Effort, Result
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ended() -> Iterator[None]:
+    yield
+    cell.close_all()
+
+
+@pytest.mark.parametrize("inject", [engines.slows_down, engines.hangs_and_dies])
+def test_slow_and_dying_engines_cost_rejects_only(inject: Callable[[Effort], Result], tmp_path: Path) -> None:
+    result = inject(Effort(name="quick", seed=1, folder=tmp_path))
+    assert result.passed, result.why_not()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("inject", [engines.raises, engines.answers_nonsense])
+def test_engines_that_raise_or_answer_nonsense_cost_rejects_only(inject: Callable[[Effort], Result], tmp_path: Path) -> None:
+    result = inject(Effort(name="quick", seed=1, folder=tmp_path))
+    assert result.passed, result.why_not()
+
+
+def test_the_nonsense_is_nonsense() -> None:
+    assert not any(engines.is_probability(values) for values in engines.NONSENSE)
+    assert engines.is_probability(("0.25", "0.75"))
