@@ -35,6 +35,10 @@ class PartOracle:
         self._unsure: set[str] = set()
         """Sessions in which a change-over met an open question, so that its moment cannot be told from outside."""
 
+    def knows(self, session: str) -> bool:
+        """Whether the recipe of that session can be told from outside."""
+        return session not in self._unsure
+
     def welds(self, session: str) -> tuple[str, ...]:
         """Welds of the recipe that is active in this session."""
         recipe = RECIPES.get(self._active.get(session, self._preset))
