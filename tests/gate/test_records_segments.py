@@ -12,7 +12,7 @@ import pytest
 from test_records import a_disposition, a_store, a_trigger, a_verdict, filled
 
 import edge.gate.store as store_module
-from edge.errors import ChainError, StorageError
+from edge.errors import ChainError, DamagedError, StorageError
 from edge.gate.audit import read_part, verify_chain
 from edge.gate.latch import Latch
 from edge.gate.quarantine import open_records
@@ -237,6 +237,36 @@ def edit(path: Path, change: str) -> None:
     connection.execute(change)
     connection.commit()
     connection.close()
+
+
+@pytest.mark.parametrize("how", ["empty", "wal only"])
+def test_a_first_file_that_is_empty_or_gone_without_its_wal_is_damage_too(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "r.db"
+    filled(path)
+    if how == "empty":
+        path.write_bytes(b"")
+    else:
+        path.rename(path.with_name("r.db-wal"))
+    with pytest.raises(DamagedError, match="gone" if how == "wal only" else "empty"):
+        a_store(path)
+    store, _, damage = open_records(path, boot="boot", config="c")
+    store.close()
+    assert damage
+    assert verify_chain(path).rows == 1
+
+
+def test_a_reader_takes_only_the_sealed_files_that_its_copy_goes_on_from(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    segmented(path, files=1)
+    before = tmp_path / "before"
+    shutil.copy(path, before)
+    store = a_store(path)
+    store.rotate()
+    store.close()
+    # The live file of a moment ago, as a reader holds it while the gate has sealed it since.
+    shutil.copy(before, path)
+    assert verify_chain(path).rows == 15
+    assert len(read_part(path, "P1")) == 5
 
 
 @pytest.mark.parametrize("how", ["gone", "empty", "old", "wal only"])
