@@ -121,7 +121,7 @@ def _slow_sync(share: Share) -> Result:
         found = cell.finish()
     found.false_accepts += early
     note = f"bad welds without an answer in time: {unanswered}"
-    return found.result(2 * share.times, worst_ms=worst, note=note, counter=counted(everything(found), "verdict RECORD_LATE"))
+    return found.result(2 * share.times, worst_ms=worst, note=note, counter=counted(everything(found), "event 'records RECORD_LATE'"))
 
 
 @injects("D01", test=TEST)
