@@ -240,3 +240,55 @@ def test_the_portions_in_which_bytes_arrive_do_not_matter(messages: list[tuple[D
         found += decoder.feed(stream[:size])
         stream = stream[size:]
     assert found == [message for _, message in messages]
+
+
+@pytest.mark.parametrize(("framing", "limit"), [("crc", MAX_FRAME_BYTES), ("twice", MAX_TWICE_BYTES)])
+def test_a_line_is_too_long_from_exactly_the_limit_on(framing: Framing, limit: int) -> None:
+    for rest, too_long in ((b"y" * (limit - 1), 1), (b"y" * (limit - 2), 0)):
+        for stream in (b"$" + rest + b"\r", b"$" + rest + b"$"):
+            whole, portions = Decoder("G", framing), Decoder("G", framing)
+            whole.feed(stream)
+            portions.feed(stream[:-1])
+            portions.feed(stream[-1:])
+            assert whole.counters == portions.counters
+            assert (whole.counters.too_long, whole.counters.garbage) == (too_long, 1 - too_long)
+
+
+def test_after_a_reset_nothing_of_before_matters() -> None:
+    decoder = Decoder("G")
+    for start in (FRAME[:20], b"noise", b"$" + b"y" * 200):
+        decoder.feed(start)
+        decoder.reset()
+        assert decoder.feed(FRAME) == [ACCEPT]
+        decoder.feed(start)
+        decoder.reset()
+        before = decoder.counters.garbage
+        decoder.feed(b"x")
+        assert decoder.counters.garbage == before + 1
+        decoder.reset()
+
+
+@pytest.mark.parametrize(
+    ("body", "good"),
+    [
+        (f"RC,{SESSION},1,{'n' * 24}", True),
+        (f"RC,{SESSION},1,{'n' * 25}", False),
+        (f"RC,{SESSION},1,", False),
+        (f"RT,{SESSION},1,P,W,{'n' * 25}", False),
+        (f"GW,{SESSION},1,P,999,W,REJECT,C5B0,3A4F,WELDS_MISSING", True),
+        (f"GW,{SESSION},1,P,1000,W,REJECT,C5B0,3A4F,WELDS_MISSING", False),
+        (f"GW,{SESSION},1,P,00,W,REJECT,C5B0,3A4F,WELDS_MISSING", False),
+        (f"GH,cafe0001,deadbeef,1,1,1,000a,H,{200}", False),
+        (f"GH,cafe0001,deadbeef,1,1,1,000A,H,{200}", True),
+        (f"GN,{SESSION},0,BUSY", True),
+        (f"GK,{SESSION},0", False),
+    ],
+)
+def test_fields_are_held_to_their_limits_in_both_directions(body: str, good: bool) -> None:
+    direction: Direction = "G" if body[0] == "G" else "R"
+    for framing, stream in (("crc", _with_body(body.encode("ascii"))), ("twice", f"${body}={body}\r".encode("ascii"))):
+        decoder = Decoder(direction, framing)
+        found = decoder.feed(stream)
+        assert len(found) == good
+        assert decoder.counters.malformed == (not good)
+        assert [encode_frame(message, direction, framing) for message in found] == [stream] * good
