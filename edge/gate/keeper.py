@@ -33,6 +33,8 @@ class Keeper:
         self._write = write
         self._retention = Retention(store.path, storage)
         self._looked_s = -LOOK_S
+        self._due = False
+        """The file is full and waits to be sealed."""
         self._alarms: dict[str, float] = {}
         """When each alarm that goes on was last written."""
 
@@ -43,9 +45,20 @@ class Keeper:
         """
         self._store.checkpoint()
         size, limit = self._store.used_bytes(), self._storage.segment_mb * MIB
-        rotated = size >= limit and (quiet or size >= 2 * limit) and self._store.rotate() is not None
-        if quiet or rotated:
+        self._due = self._due or size >= 2 * limit or (quiet and size >= limit)
+        if not self.seal() and quiet:
             self._retain()
+
+    def seal(self) -> bool:
+        """Seal a file that is due as soon as no trigger is open in it, and delete at most one old one; False when it has to wait.
+
+        On a line that is never quiet this is right after a disposition. Raises RecordError.
+        """
+        if not self._due or self._store.open_cases or self._store.rotate() is None:
+            return False
+        self._due = False
+        self._retain()
+        return True
 
     def look(self) -> None:
         """Every ten seconds: is there room? Raises nothing; a row that cannot be written latches as any other."""

@@ -287,6 +287,8 @@ class Recorder:
         try:
             if {"checkpoint", "quiet"} & commands:
                 self._keeper.tidy(quiet="quiet" in commands)
+            else:
+                self._keeper.seal()
         except RecordError as exc:
             self._latch(exc, [])
             return

@@ -104,6 +104,11 @@ class Store:
         """What the live file's first row is chained to."""
         return self._anchor
 
+    @property
+    def open_cases(self) -> int:
+        """Triggers in the live file whose disposition is not stamped yet."""
+        return len(self._cases)
+
     def used_bytes(self) -> int:
         """What rows take in the live file, without the room that was grown beforehand (and lies in it empty at first)."""
         with translated("the records could not be read", self.path):
