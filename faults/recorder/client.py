@@ -34,6 +34,7 @@ class Client:
         self.durable: set[Key] = set()
         self.submitted: list[Key] = []
         self.wrong: list[str] = []
+        self._kept: list[Key] = []
         self.failing = False
         self.crashed = False
         self.failures = 0
@@ -59,6 +60,8 @@ class Client:
         self.recorder.submit(rows, ticket)
         if self._answer(ticket):
             self._vouch(keys)
+        else:
+            self._kept += keys
 
     def settle(self) -> bool:
         """Wait until a latched recorder has recovered; False when it does not."""
@@ -110,7 +113,9 @@ class Client:
                 answer = False if result.ticket == ticket else answer
             elif isinstance(result, Back):
                 self.failing = False
-                self._vouch([key for key in self.submitted if key not in self.durable])
+                # What was submitted since is not among what is written by now.
+                self._vouch(self._kept)
+                self._kept = []
             elif isinstance(result, Crashed):
                 self.crashed = True
                 self.wrong.append(f"the recorder crashed: {result.error!r}")

@@ -118,6 +118,7 @@ class Control:
         delay_s: float = 0.0,
         name: str = "",
         wall_s: float = 0.0,
+        trace: Path | None = None,
     ) -> None:
         """Strike calls `first` to `first + times - 1` of these groups, counted from now, on paths that contain `name`."""
         self._write(
@@ -130,6 +131,7 @@ class Control:
             delay_ns=int(delay_s * 1e9),
             wall_ns=int(wall_s * 1e9),
             name=name,
+            trace=trace,
         )
 
     def trace(self, to: Path) -> None:
