@@ -28,6 +28,8 @@ CORDON = (sys.executable, "-m", "edge")
 ENTRY = (sys.executable, "-m", "faults.line.entry")
 ROBOT_BUDGET_MS = 1_000.0
 """The robot's own deadline, long: an answer that comes late must be seen to come late."""
+MISSED = 10
+"""Heartbeats either side of the link may miss: what a loaded machine does to them is not the subject here."""
 _EVENT = re.compile(r"gate: (frame|inspector|ack|session|records|trigger|noise|link) (\S+) ")
 _TIMES = re.compile(r"\((\d+) times\)$")
 _CONFIG = """\
@@ -36,6 +38,7 @@ port = "{folder}/robot"
 records = "{folder}/records.db"
 socket = "{folder}/gate.sock"
 budget_ms = {budget_ms}
+missed_heartbeats = {missed}
 {gate}
 [inspector]
 bundle = "{folder}/line.cordon"
@@ -92,6 +95,7 @@ class FaultLine:
             folder=self.folder,
             key=PUBLIC,
             budget_ms=setup.budget_ms,
+            missed=MISSED,
             gate=setup.gate_lines,
             inspector=setup.inspector_lines,
             max_frame_bytes=setup.max_frame_bytes,
@@ -101,7 +105,7 @@ class FaultLine:
         self.orders = self.folder / "orders.json"
         self.records = self.folder / "records.db"
         self.camera = Camera(bound)
-        self.robot = Robot(link=self.folder / "robot", budget_ms=ROBOT_BUDGET_MS, repeat_ms=ROBOT_BUDGET_MS)
+        self.robot = Robot(link=self.folder / "robot", budget_ms=ROBOT_BUDGET_MS, repeat_ms=ROBOT_BUDGET_MS, missed_heartbeats=MISSED)
         self.robot.start()
         self.gate = Child("gate", (*CORDON, "run", "gate", "--config", str(self.config)), self.folder / "gate.log")
         self.inspector = Child("inspector", self._inspector_command(), self.folder / "inspector.log")

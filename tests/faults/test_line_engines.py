@@ -15,15 +15,15 @@ def _ended() -> Iterator[None]:
     cell.close_all()
 
 
-@pytest.mark.parametrize("inject", [engines.slows_down, engines.hangs_and_dies])
-def test_slow_and_dying_engines_cost_rejects_only(inject: Callable[[Effort], Result], tmp_path: Path) -> None:
+@pytest.mark.parametrize("inject", [engines.slows_down])
+def test_slow_engines_cost_rejects_only(inject: Callable[[Effort], Result], tmp_path: Path) -> None:
     result = inject(Effort(name="quick", seed=1, folder=tmp_path))
     assert result.passed, result.why_not()
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("inject", [engines.raises, engines.answers_nonsense])
-def test_engines_that_raise_or_answer_nonsense_cost_rejects_only(inject: Callable[[Effort], Result], tmp_path: Path) -> None:
+@pytest.mark.parametrize("inject", [engines.raises, engines.hangs_and_dies, engines.answers_nonsense])
+def test_engines_that_raise_die_or_answer_nonsense_cost_rejects_only(inject: Callable[[Effort], Result], tmp_path: Path) -> None:
     result = inject(Effort(name="quick", seed=1, folder=tmp_path))
     assert result.passed, result.why_not()
 

@@ -56,7 +56,8 @@ def test_a_planted_defect_is_found(
     assert any(not result.passed and result.false_accepts > 0 for result in found)
 
 
-def test_a_trigger_without_its_record_is_counted_as_lost(faulty: FaultLine, effort: Effort) -> None:
+def test_a_trigger_without_its_record_is_counted_as_lost(faulty: FaultLine, effort: Effort, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faults.line.trial.RECORDED_S", 0.5)
     faulty.order()
     trial = Trial(faulty, effort, "A01")
     trial.accepted()

@@ -15,14 +15,16 @@ def _ended() -> Iterator[None]:
     cell.close_all()
 
 
-@pytest.mark.parametrize("inject", [network.flood, network.two_publishers, network.slow_consumer])
-def test_floods_strangers_and_stand_stills_cost_rejects_only(inject: Callable[[Effort], Result], tmp_path: Path) -> None:
+@pytest.mark.parametrize("inject", [network.flood, network.slow_consumer])
+def test_floods_and_stand_stills_cost_rejects_only(inject: Callable[[Effort], Result], tmp_path: Path) -> None:
     result = inject(Effort(name="quick", seed=1, folder=tmp_path))
     assert result.passed, result.why_not()
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("inject", [network.missing_and_late_joiner, network.oversized, peers.dead_cable_and_hostile_peer])
+@pytest.mark.parametrize(
+    "inject", [network.two_publishers, network.missing_and_late_joiner, network.oversized, peers.dead_cable_and_hostile_peer]
+)
 def test_dead_and_hostile_cameras_cost_rejects_only(inject: Callable[[Effort], Result], tmp_path: Path) -> None:
     result = inject(Effort(name="quick", seed=1, folder=tmp_path))
     assert result.passed, result.why_not()

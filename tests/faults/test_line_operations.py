@@ -1,4 +1,4 @@
-"""Blocked logs, edited configurations and operators who want ACCEPT change nothing."""
+"""Edited configurations and operators who want ACCEPT change nothing."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from faults.line import cell, gpu, operations
 from faults.registry import Effort, Result
 
-QUICK = [operations.log_blocked, operations.configuration_edited, operations.operator_wants_accept]
-LONGER = [operations.foreign_user_at_the_socket, operations.switches_left_on, operations.secrets, gpu.gpu_lost]
+QUICK = [operations.configuration_edited, operations.operator_wants_accept]
+LONGER = [operations.log_blocked, operations.foreign_user_at_the_socket, operations.switches_left_on, operations.secrets, gpu.gpu_lost]
 
 
 @pytest.fixture(scope="module", autouse=True)
