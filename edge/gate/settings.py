@@ -7,8 +7,8 @@ import msgspec
 from edge.config import GateConfig, Profile
 
 NS_PER_MS = 1_000_000
-INSPECTOR_BEAT_MS = 100
-"""The inspector speaks at least this often, however often gate and robot do."""
+INSPECTOR_BEAT_MS = 80
+"""The inspector speaks at least this often, however often gate and robot do; three missed ones must stay under 300 ms."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ from edge.inspector.reporting import Status, reason_of, refusal, report_of
 from edge.inspector.scan import Scan
 from edge.inspector.watch import LOADING_S, STILL_S, Watch
 
-HEARTBEAT_NS = 100 * NS_PER_MS
+HEARTBEAT_NS = 80 * NS_PER_MS
 FAULT_WAIT_S = 1.0
 """How long a bundle fault waits for the gate's socket before the process ends."""
 ENGINE_FAULTS, ENGINE_WINDOW_S = 3, 60.0

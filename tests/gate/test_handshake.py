@@ -183,7 +183,7 @@ def test_an_inspector_that_dies_rejects_the_open_trigger_at_once() -> None:
 def test_an_inspector_that_is_silent_for_three_heartbeats_counts_as_down() -> None:
     driven = Driven(budget_ns=1_000 * MS).ready()
     driven.trigger(1)
-    for counter in range(29):
+    for counter in range(23):
         driven.pass_ms(10)
         beat(driven, counter)
     assert not driven.verdicts

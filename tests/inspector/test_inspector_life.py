@@ -66,11 +66,11 @@ def test_a_change_is_told_at_once_and_not_with_the_next_heartbeat(start: Start, 
     assert cell.gate.states[-1].camera_alive
 
 
-def test_the_state_comes_every_tenth_of_a_second(cell: Cell) -> None:
+def test_the_state_comes_twelve_times_a_second(cell: Cell) -> None:
     before = len(cell.gate.states)
     end = time.monotonic() + 1.0
     cell.until(lambda: time.monotonic() > end)
-    assert 7 <= len(cell.gate.states) - before <= 12
+    assert 8 <= len(cell.gate.states) - before <= 14
 
 
 def test_frames_are_dropped_and_counted_while_the_gate_is_away(cell: Cell, caplog: pytest.LogCaptureFixture) -> None:
