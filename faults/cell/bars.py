@@ -14,7 +14,7 @@ from pathlib import Path
 from faults.cell.books import Findings
 from faults.cell.cell import Cell
 from faults.cell.process_faults import inspector_kills
-from faults.cell.reaction import FAULTS, NOTICE_MS, SERVING_MS, Times, notice, serving_again
+from faults.cell.reaction import FAULTS, NEVER_MS, NOTICE_MS, SERVING_MS, Times, notice, serving_again
 
 CYCLES_PER_S = 150.0
 """Bar: fault-free cycles of one cell."""
@@ -35,7 +35,7 @@ def speed(folder: Path, scale: float, dice: random.Random) -> Figures:
         begun_s = time.monotonic()
         for _ in range(max(20, int(3_000 * scale))):
             result = cell.cycle(bad=dice.random() < 0.5)
-            taken.ms.append(result.latency_ms if result is not None and result.latency_ms is not None else 1e9)
+            taken.ms.append(result.latency_ms if result is not None and result.latency_ms is not None else NEVER_MS)
         rate = len(taken.ms) / (time.monotonic() - begun_s)
         found = cell.finish()
     figures = {"cycles": len(taken.ms), "cycles_per_s": rate, "p50_ms": taken.at(0.5), "p99_ms": taken.at(0.99), "max_ms": taken.worst}

@@ -78,7 +78,7 @@ def _stale_bytes(share: Share) -> Result:
 @injects("C03", test=TEST)
 def noise(effort: Effort) -> Result:
     """Every third frame, in both directions, has random bytes before or in it, flipped bits, or an end missing."""
-    return side_by_side(effort, 2_400, _noise)
+    return side_by_side(effort, 1_800, _noise)
 
 
 def _noise(share: Share) -> Result:

@@ -16,6 +16,7 @@ import msgspec
 
 from edge.config import GateConfig
 from edge.errors import SimulationError
+from edge.gate.settings import INSPECTOR_BEAT_MS
 from faults.cell.books import Books, Findings, audit
 from faults.cell.gate import REAL, GateProcess
 from faults.cell.robot import CellRobot
@@ -95,7 +96,7 @@ class Cell:
             heartbeat_ms=self.number("heartbeat_ms"),
             missed=int(self.number("missed_heartbeats")),
         )
-        self.inspectors = Inspectors(folder / "gate.sock", self.number("heartbeat_ms"), variables)
+        self.inspectors = Inspectors(folder / "gate.sock", INSPECTOR_BEAT_MS, variables)
         self.gate = GateProcess(write_config(folder, gate), command, variables=variables)
         self.sent = 0
 

@@ -8,7 +8,7 @@ import time
 
 from faults.cell.campaign import Share, counted, everything, require, side_by_side
 from faults.cell.cell import QUICK_TIMES, Cell
-from faults.cell.reaction import FAULTS, NOTICE_MS, SERVING_MS, Times, notice, serving_again
+from faults.cell.reaction import FAULTS, NEVER_MS, NOTICE_MS, SERVING_MS, Times, notice, serving_again
 from faults.cell.wire import swallowing
 from faults.registry import Effort, Result, injects
 
@@ -22,7 +22,7 @@ BURST = 5
 @injects("E01", test=TEST)
 def inspector_killed(effort: Effort) -> Result:
     """SIGKILL before, during and after the judging: a verdict leaves inside the budget every time."""
-    return side_by_side(effort, 10_000, _inspector_killed)
+    return side_by_side(effort, 4_000, _inspector_killed)
 
 
 def _inspector_killed(share: Share) -> Result:
@@ -32,9 +32,11 @@ def _inspector_killed(share: Share) -> Result:
         found = cell.finish()
     budget_ms = cell.number("budget_ms")
     outside = [ms for ms in times.ms if ms > budget_ms]
-    require(found, not outside, f"{len(outside)} of {len(times.ms)} verdicts outside the budget after a kill: {sorted(outside)[-3:]} ms")
+    why = sorted({result.reason for result in cell.books.results if result.latency_ms is None or result.latency_ms > budget_ms})
+    require(found, not outside, f"{len(outside)} of {len(times.ms)} verdicts outside the budget after a kill, for the robot: {why}")
     require(found, len(times.ms) == share.times, f"only {len(times.ms)} of {share.times} kills were followed by a verdict")
-    return found.result(len(times.ms), worst_ms=times.worst, counter=counted(everything(found), "verdict INSPECTOR_DOWN", "verdict OK"))
+    worst = max((ms for ms in times.ms if ms < NEVER_MS), default=None)
+    return found.result(len(times.ms), worst_ms=worst, counter=counted(everything(found), "verdict INSPECTOR_DOWN", "verdict OK"))
 
 
 def inspector_kills(cell: Cell, times: int, dice: random.Random) -> Times:
@@ -56,7 +58,7 @@ def inspector_kills(cell: Cell, times: int, dice: random.Random) -> Times:
             # It lives on for up to a ms after its report; a weld begun now falls into that time.
             cell.robot.pump_for(0.001)
         if result is not None and not cell.inspectors.alive:
-            taken.ms.append(result.latency_ms if result.latency_ms is not None else 1e9)
+            taken.ms.append(result.latency_ms if result.latency_ms is not None else NEVER_MS)
     return taken
 
 
@@ -110,7 +112,7 @@ KILLS = ("idle", "sent", "k", "r", "read", "confirmed")
 @injects("C10", "E01", test=TEST)
 def gate_killed(effort: Effort) -> Result:
     """SIGKILL of the gate at each step: idle, trigger sent, frame judged, committing or sending, verdict read, confirmed."""
-    return side_by_side(effort, 300, _gate_killed)
+    return side_by_side(effort, 200, _gate_killed)
 
 
 def _gate_killed(share: Share) -> Result:

@@ -14,6 +14,8 @@ NOTICE_MS = 300.0
 """Bar: from the fault to a robot that rejects."""
 SERVING_MS = 300.0
 """Bar: from the gate's death to the next session, 99th percentile."""
+NEVER_MS = 1e9
+"""Stands for a verdict that did not come."""
 
 
 @dataclass

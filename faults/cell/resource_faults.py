@@ -19,7 +19,7 @@ from pathlib import Path
 from faults.cell.campaign import Share, counted, everything, require, side_by_side
 from faults.cell.cell import QUICK_TIMES, Cell
 from faults.cell.launch import limit, open_files, status_kb, threads
-from faults.cell.reaction import NOTICE_MS, Times
+from faults.cell.reaction import NEVER_MS, NOTICE_MS, Times
 from faults.registry import Effort, Result, Skipped, injects
 
 TEST = "tests/faults/test_cell_resources.py"
@@ -135,7 +135,7 @@ def _files_run_out(share: Share) -> Result:
             for _ in range(5):
                 cell.robot.pump_for(0.01)
                 result = cell.cycle(bad=dice.random() < 0.5)
-                times.ms.append(result.latency_ms if result is not None and result.latency_ms is not None else 1e9)
+                times.ms.append(result.latency_ms if result is not None and result.latency_ms is not None else NEVER_MS)
             spins = max(spins, _processor_s(cell.gate.pid) - used_s)
             limit(cell.gate.pid, resource.RLIMIT_NOFILE, most)
         cell.make_ready()
@@ -206,7 +206,7 @@ def _pages_thrown_out(share: Share) -> Result:
             if number % 4 == 0:
                 thrown += _page_out(cell.gate.pid, dice)
             result = cell.cycle(bad=dice.random() < 0.5)
-            times.ms.append(result.latency_ms if result is not None and result.latency_ms is not None else 1e9)
+            times.ms.append(result.latency_ms if result is not None and result.latency_ms is not None else NEVER_MS)
         found = cell.finish()
     require(found, times.worst <= cell.number("budget_ms") or share.name == "quick", f"a verdict took {times.worst:.0f} ms")
     note = f"{thrown} ranges thrown out; verdicts p50 {times.at(0.5):.1f}, p99 {times.at(0.99):.1f} ms"
