@@ -1,11 +1,14 @@
 # Everything works on a fresh machine with Linux and Python 3.10 to 3.13: the first target installs into .venv by itself.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cpu test-soft-gpu test-all gpu-test check bench bench-export bench-gpu real-data checkpoints cubins lock clean
+.PHONY: help demo test test-cpu test-soft-gpu test-all gpu-test check bench bench-export bench-gpu bench-link bench-records real-data \
+	faults faults-long bars model fuzz mutants coverage flips checkpoints cubins lock clean
 PYTHON ?=
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 SCANS ?=
 WELDS ?= 360
+ROWS ?= 10000000
+SECONDS ?= 60
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -48,6 +51,38 @@ bench-gpu: $(INSTALLED) ## the same for a GPU: heightmap kernels against its cop
 
 bench-export: $(INSTALLED) ## INT8 against FP32 for ResNet18 to 101, trained here on simulated and real scans (hours)
 	@.venv/bin/cordon bench export
+
+bench-link: $(INSTALLED) ## frames of the serial link that one core reads and writes a second
+	@.venv/bin/cordon bench link
+
+bench-records: $(INSTALLED) ## asking for a part, and verifying, in ROWS=10000000 rows (minutes to build, 4 GB)
+	@.venv/bin/cordon bench records --rows $(ROWS)
+
+faults: $(INSTALLED) ## every fault that a Linux machine can inject, in simulation and on real processes (about 10 minutes)
+	@.venv/bin/cordon faults --effort ci
+
+faults-long: $(INSTALLED) ## the same with ten times as much of everything (hours)
+	@.venv/bin/cordon faults --effort long
+
+bars: $(INSTALLED) ## how long until the robot rejects, how long until a killed gate serves again; wants a quiet machine
+	@$(PY) -m faults.cell.bars
+
+model: $(INSTALLED) ## the protocol's model checked by SPIN, with its seeded bugs; needs spin and gcc
+	@$(PY) -m model.run
+
+fuzz: $(INSTALLED) requirements/fuzz.txt ## everything that reads bytes from outside, SECONDS each
+	@VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes -r requirements/fuzz.txt
+	@$(PY) -m fuzz.run --seconds $(SECONDS)
+
+mutants: $(INSTALLED) requirements/mutants.txt ## every small change of the safety core must make a test fail (long)
+	@VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes -r requirements/mutants.txt
+	@$(PY) -m mutation.run
+
+coverage: $(INSTALLED) ## branches of the safety core that its tests never take: there must be none
+	@$(PY) -m mutation.coverage
+
+flips: $(INSTALLED) ## every flip of one, two or three bits in every frame of the serial link (long)
+	@.venv/bin/cordon bench flips
 
 real-data: $(INSTALLED) ## the labelled real scans through the running line, 5-fold by scan (long)
 	@.venv/bin/cordon bench real-data

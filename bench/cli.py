@@ -1,4 +1,4 @@
-"""`cordon bench`: the line against its alternatives; `real-data`: real scans; `export`: INT8 against FP32; `gpu`: the GPU."""
+"""`cordon bench`: the line against its alternatives; and apart `real-data`, `export`, `gpu`, `link`, `flips`, `records`."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 from sim.welds import make_weld, to_heightmap
 
+_APART = {
+    "real-data": "bench.real_data",
+    "export": "bench.export_bench",
+    "gpu": "bench.gpu_bench",
+    "link": "bench.link_bench",
+    "flips": "bench.flips",
+    "records": "bench.records_bench",
+}
+"""Measurements that need nothing of the others: a box has neither PyTorch nor FastAPI."""
+
 
 def main(argv: Sequence[str]) -> int:
     """Measure latency, start-up and memory with ResNet18 INT8 128 x 352; the last line printed is JSON."""
-    if argv and argv[0] == "real-data":
-        from bench.real_data import main as real_data  # noqa: PLC0415
-
-        status: int = real_data(argv[1:])
-        return status
-    if argv and argv[0] == "export":
-        from bench.export_bench import main as export  # noqa: PLC0415
-
-        return export(argv[1:])
-    if argv and argv[0] == "gpu":
-        from bench.gpu_bench import main as gpu  # noqa: PLC0415
-
-        return gpu(argv[1:])
+    if argv and argv[0] in _APART:
+        apart: int = import_module(_APART[argv[0]]).main(argv[1:])
+        return apart
     # A box has neither PyTorch nor FastAPI, and the GPU's benchmark needs neither.
     from bench.bundle import make_bundle  # noqa: PLC0415
     from bench.footprint import measure_footprint  # noqa: PLC0415
