@@ -62,8 +62,17 @@ def mortal(place: Place, acknowledged: Acknowledged, *, seed: int, at: int, acti
     child = os.fork()
     if child == 0:
         os.close(readable)
-        _live_and_exit(place.records, seed, writable, defect)
+        live_and_exit(place.records, seed, writable, defect)
     os.close(writable)
+    read_pipe(readable, acknowledged)
+    _, status = os.waitpid(child, 0)
+    # What this process itself does next must not be struck.
+    place.control.pause()
+    return os.waitstatus_to_exitcode(status)
+
+
+def read_pipe(readable: int, acknowledged: Acknowledged) -> None:
+    """Collect what a recorder acknowledges until its end."""
     with os.fdopen(readable) as pipe:
         for line in pipe:
             # A line cut by the kill was not said in full: what it would have acknowledged is not counted.
@@ -71,13 +80,11 @@ def mortal(place: Place, acknowledged: Acknowledged, *, seed: int, at: int, acti
                 number, digest = line.split()
                 # A number given twice means that the row it named first is gone: keep that one, so that it is missed.
                 acknowledged.setdefault(int(number), digest)
-    _, status = os.waitpid(child, 0)
-    # What this process itself does next must not be struck.
-    place.control.pause()
-    return os.waitstatus_to_exitcode(status)
 
 
-def _live_and_exit(records: Path, seed: int, pipe: int, defect: str) -> None:
+def live_and_exit(records: Path, seed: int, pipe: int, defect: str) -> None:
+    """The forked recorder: live, acknowledge through the pipe, and end without the parent's clean-up."""
+
     def acknowledge(rows: Sequence[Stamped]) -> None:
         if rows:
             os.write(pipe, b"".join(b"%d %s\n" % (row.number, row.hash.hex().encode()) for row in rows))
@@ -144,7 +151,8 @@ def plan(effort: Effort, *, ci: int = 3_000, defect: str = "") -> list[Task]:
 
 def spread(last: int, at_most: int) -> list[int]:
     """Numbers from 1 to `last`: all of them, or about `at_most` at even distances."""
-    return list(range(1, last + 1, max(1, -(-last // max(1, at_most)))))
+    step = max(1, -(-last // max(1, at_most)))
+    return list(range((step + 1) // 2, last + 1, step))
 
 
 def summary(answers: Sequence[Task]) -> Result:
