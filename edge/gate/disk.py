@@ -6,6 +6,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from edge.errors import CordonError
+from edge.gate.database import is_full
+
 MIB = 1024 * 1024
 
 
@@ -55,6 +58,13 @@ class Reserve:
             self.release()
             return False
         return self.held
+
+    def release_for(self, exc: CordonError) -> bool:
+        """Give it back when this failed for want of room; True when that made some.
+
+        SQLite has no room for its shared memory either and calls that an input/output error: so free space is asked too.
+        """
+        return (is_full(exc) or free_bytes(self.path.parent) < self.bytes) and self.release()
 
     def release(self) -> bool:
         """Give it back; True when there was something to give."""

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from edge.config import StorageConfig
 from edge.contract import Reason
 from edge.errors import ChainError, DamagedError, StorageError
-from edge.gate.database import is_full
 from edge.gate.disk import MIB, Reserve
 from edge.gate.latch import Latch
 from edge.gate.rows import EventRow
@@ -39,7 +38,7 @@ def open_records(path: Path, *, boot: str, config: str, link: str = "", storage:
         return _whole(path, boot, config, link)
     except StorageError as exc:
         reserve = Reserve(path, int(storage.reserve_mb * MIB) if storage is not None else 0)
-        if not is_full(exc) or not reserve.release():
+        if not reserve.release_for(exc):
             raise
     return _whole(path, boot, config, link)
 

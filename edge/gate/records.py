@@ -13,7 +13,6 @@ from typing import NamedTuple
 from edge.config import StorageConfig
 from edge.errors import CordonError, RecordError
 from edge.gate.case import Ticket
-from edge.gate.database import is_full
 from edge.gate.disk import MIB, Reserve, free_bytes
 from edge.gate.keeper import LOOK_S, Keeper
 from edge.gate.latch import Latch
@@ -232,8 +231,7 @@ class Recorder:
     def _latch(self, exc: CordonError, tickets: Sequence[Ticket]) -> None:
         self._failing = True
         # With the reserve given back there is room at once; anything else may need time to heal.
-        full = is_full(exc) or free_bytes(self._reserve.path.parent) < self._reserve.bytes
-        self._retry_at = time.monotonic() + (0.0 if full and self._reserve.release() else self._retry_s)
+        self._retry_at = time.monotonic() + (0.0 if self._reserve.release_for(exc) else self._retry_s)
         self._post(Failed(None, str(exc)), *(Failed(ticket, str(exc)) for ticket in tickets))
 
     def _keep(self, items: list[_Item]) -> None:
@@ -253,8 +251,7 @@ class Recorder:
             self._kept = []
             self._flush_backlog()
         except RecordError as exc:
-            if is_full(exc):
-                self._reserve.release()
+            self._reserve.release_for(exc)
             return
         self._failing = False
         self._short = True

@@ -9,6 +9,7 @@ from test_records import a_store, a_trigger, filled, wait_for
 
 from edge.errors import DamagedError, StorageError
 from edge.gate.audit import verify_chain
+from edge.gate.database import is_damage
 from edge.gate.latch import Latch
 from edge.gate.quarantine import open_records
 from edge.gate.records import Acknowledged, Latched, Recorder
@@ -182,6 +183,10 @@ def test_a_file_of_another_release_is_put_aside_but_never_that_of_another_progra
     connection.execute("PRAGMA user_version = 1")
     connection.close()
     assert "another release" in opened(path)
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE verdicts ADD COLUMN colour TEXT")
+    connection.close()
+    assert "another release" in opened(path)
     other = tmp_path / "other.db"
     connection = sqlite3.connect(other)
     connection.execute("CREATE TABLE songs (name TEXT)")
@@ -191,6 +196,14 @@ def test_a_file_of_another_release_is_put_aside_but_never_that_of_another_progra
         open_records(other, boot="boot", config="c")
     assert other.read_bytes()[100:] == before[100:]
     assert not Latch(other).reasons()
+
+
+def test_a_file_that_may_not_be_written_is_not_damaged(tmp_path: Path) -> None:
+    error = sqlite3.OperationalError("attempt to write a readonly database")
+    path = tmp_path / "r.db"
+    assert not is_damage(error, path)
+    path.write_bytes(b"")
+    assert is_damage(error, path)
 
 
 def test_a_file_in_use_stops_the_gate_and_is_left_alone(tmp_path: Path) -> None:
