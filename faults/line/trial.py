@@ -130,8 +130,8 @@ class Trial:
         if self.latches and result.reason == "LATCHED" and "LATCHED" not in reasons:
             self.line.settle()
             result = self.trigger(act, typology=typology, named=named)
-        if result.outcome is None:
-            # A busy machine cost the session, and nothing was injected; the audit counts how often.
+        if result.outcome is None or (reasons and result.reason == "NO_FRAME" not in reasons):
+            # A busy machine cost the session, or the frame came too late: nothing was injected. Once more; the audit saw both.
             self.line.robot.wait_session(10.0)
             result = self.trigger(act, typology=typology, named=named)
         if result.accepted or result.outcome is None:
