@@ -10,8 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge.errors import CordonError, RecordError
-from edge.gate.audit import verify_chain
+from edge.errors import RecordError
 from edge.gate.store import Stamped
 from faults.recorder.books import Acknowledged, read_books
 from faults.recorder.disk import Disk, read_trace
@@ -103,10 +102,7 @@ def _look(records: Path, acknowledged: Acknowledged, found: Task, name: str) -> 
 def _wrong(records: Path, acknowledged: Acknowledged, *, whole: bool) -> list[str]:
     if whole:
         return aftermath(records, dict(acknowledged))
-    try:
-        verify_chain(records)
-    except CordonError as exc:
-        return [f"the chain: {exc}"]
+    # Opening has checked the chain of the newest rows already, which are all there are.
     return [f"lost row {number}" for number in read_books(records).lost(acknowledged)]
 
 
@@ -124,7 +120,7 @@ def power_cut_at_any_write(effort: Effort) -> Result:
 def plan(effort: Effort, *, ci: int = 10_000, defect: str = "") -> list[Task]:
     """Tasks for so many states, some hundreds from each recording."""
     states = effort.times(ci) if effort.name != "quick" else 160
-    tasks = max(2, states // 1_000)
+    tasks = max(2, states // 500)
     return [
         {"do": "powercut:replay", "seed": effort.seed * 10_000 + number, "states": states // tasks, "defect": defect}
         for number in range(tasks)

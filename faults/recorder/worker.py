@@ -39,7 +39,7 @@ class Place:
         return self.control.folder / "records.db"
 
 
-LIMIT_S = 60
+LIMIT_S = 240
 """Longest time for a task."""
 _START = "import sys; from pathlib import Path; from faults.recorder.worker import main; main(Path(sys.argv[1]))"
 
@@ -72,7 +72,12 @@ def _serve(effort: Effort, folder: Path, built: Path, queue: SimpleQueue[tuple[i
     control = Control(folder / "control", folder / "r")
     command = [sys.executable, "-c", _START, str(folder)]
     with subprocess.Popen(
-        command, env=environment(control, built), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        command,
+        env={**environment(control, built), "TMPDIR": str(folder)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
