@@ -135,6 +135,8 @@ class CaseWork(ABC):
 
     def _void(self, done: Disposition, why: str, now_ns: int) -> None:
         """End the session: every trigger still without a disposition gets one, and nothing more is sent in its name."""
+        # A verdict that was asked for in this very step has not left: with its session over, it must not.
+        self._actions = [action for action in self._actions if not (isinstance(action, Send) and action.key is not None)]
         for case in list(self._cases.values()):
             if case.stage is Stage.WAITING:
                 lost = Reason.SESSION_LOST if done is Disposition.SESSION_LOST else Reason.GATE_RESTARTED

@@ -486,6 +486,16 @@ def test_a_robot_that_was_told_ready_hears_at_once_that_it_may_not_trigger() -> 
     assert [found.state for found in driven.of(Heartbeat)[beats:]] == [State.FAULT]
 
 
+def test_a_verdict_asked_for_in_the_step_that_ends_its_session_does_not_leave() -> None:
+    driven = Driven(durable=False).ready()
+    driven.report(driven.trigger(1))
+    driven.now += 400 * MS
+    driven.do(driven.session.tick)
+    assert not driven.verdicts
+    (row,) = driven.dispositions
+    assert (row.sent, row.done) == ("", "SESSION_LOST")
+
+
 class HandshakeMachine(RuleBasedStateMachine):
     """Anything in any order: I1 to I5 must hold after every step; with recipes or without."""
 
