@@ -10,8 +10,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from edge.errors import SimulationError
 from faults.cell.campaign import Share, counted, everything, require, side_by_side
-from faults.cell.cell import Cell, write_config
+from faults.cell.cell import START_S, Cell, write_config
 from faults.cell.gate import REAL
 from faults.cell.launch import NOBODY, Ended, limited, run
 from faults.registry import Effort, Result, Skipped, injects
@@ -20,7 +21,7 @@ TEST = "tests/faults/test_cell_start.py"
 
 
 LIMITED_S = 3.0
-"""A gate under a limit that has not said READY by then does not."""
+"""A gate under a limit that answers and has not said READY by then does not."""
 
 
 def _start(config: Path) -> Ended:
@@ -196,6 +197,7 @@ def _limited_start(folder: Path, command: tuple[str, ...], what: str, notes: dic
     try:
         cell.inspectors.fresh()
         cell.gate.start()
+        cell.robot.pump_until(lambda: cell.robot.protocol.session is not None or cell.gate.ended() is not None, START_S)
         cell.robot.pump_until(lambda: cell.robot.ready or cell.gate.ended() is not None, LIMITED_S)
         outcome = _outcome(cell, what, wrong)
     finally:
@@ -206,8 +208,11 @@ def _limited_start(folder: Path, command: tuple[str, ...], what: str, notes: dic
 def _outcome(cell: Cell, what: str, wrong: list[str]) -> str:
     status = cell.gate.ended()
     if status is None and cell.robot.ready:
-        results = [cell.cycle(bad=bad) for bad in (False, True)]
-        if [result is not None and result.accepted for result in results] != [True, False]:
+        try:
+            results = [cell.cycle(bad=bad) for bad in (False, True)]
+        except SimulationError:
+            return "ended by an exception" if cell.gate.ended() else "hung"
+        if cell.gate.ended() is None and [result is not None and result.accepted for result in results] != [True, False]:
             wrong.append(f"{what}: it says READY, the verdicts are {results}")
         return "served"
     if status is None and cell.robot.protocol.session is not None:
