@@ -18,6 +18,9 @@
 #define LINE 2       /* messages under way in each direction; one more is lost */
 #endif
 /* What may happen at all: every scenario leaves something out, so that it can be searched to the end. */
+#ifndef LINE_UP
+#define LINE_UP LINE   /* the same from robot to gate */
+#endif
 #ifndef ROBOT_FALLS
 #define ROBOT_FALLS 1      /* the robot reboots, or either side no longer hears the other's heartbeat */
 #endif

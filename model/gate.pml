@@ -52,8 +52,8 @@ inline hand_over(u, outcome) {                      /* the link takes the verdic
     CLAIM(I2_DURABLE_BEFORE_ACCEPT, rows_verdict[u] > 0 && recorded_outcome[u] == ACCEPT);
     CLAIM(I3_NO_ACCEPT_AFTER_DISPOSITION, case_of == u + 1);
     CLAIM(I1_ACCEPT_IN_TIME, case_time != PAST_DEADLINE);
-    PUT(ever_accept, u); send(downs, down_accept, u)
-  :: else -> PUT(ever_reject, u); send(downs, down_reject, u)
+    PUT(ever_accept, u); send(downs, LINE, down_accept, u)
+  :: else -> PUT(ever_reject, u); send(downs, LINE, down_reject, u)
   fi;
   CLAIM(I3_ONE_VERDICT, !(HAS(ever_accept, u) && HAS(ever_reject, u)))
 }
@@ -132,7 +132,7 @@ inline new_case(t) {                                /* HandshakeSession._new_tri
     :: else -> conclude(REJECT, TRIGGER_AND_VERDICT)
     fi;
     forget_part()
-  :: of_kind[t] != PART && (REFUSED_EARLY || !IN_RECIPE(of_kind[t])) ->
+  :: of_kind[t] != PART && (REFUSED_EARLY || !IN_RECIPE(of_kind[t]) || weld_state[of_kind[t] % 3] == DEFECT) ->
     if
     :: IN_RECIPE(of_kind[t]) -> part_open = true; weld_judged(NONE)
     :: else -> skip
@@ -155,21 +155,21 @@ inline new_case(t) {                                /* HandshakeSession._new_tri
 
 inline taken(t) {                                   /* the TriggerAck leaves */
   CLAIM(I5_TAKEN_IS_RECORDED, rows_trigger[t] > 0);
-  if :: REPEATS -> send(downs, down_taken, t) :: else -> skip fi   /* it only ends the repeats */
+  if :: REPEATS -> send(downs, LINE, down_taken, t) :: else -> skip fi   /* it only ends the repeats */
 }
 
 inline repeat_of(u) {                               /* HandshakeSession._repeat */
   if
-  :: closed[u] == CLOSED_BUSY -> send(downs, down_refused, u)
+  :: closed[u] == CLOSED_BUSY -> send(downs, LINE, down_refused, u)
   :: closed[u] == CLOSED_UNANSWERED -> skip
   :: closed[u] == REJECT -> hand_over(u, REJECT)
-  :: closed[u] == ACCEPT && !BUG(ACCEPT_AFTER_DISPOSITION) -> send(downs, down_refused, u)
+  :: closed[u] == ACCEPT && !BUG(ACCEPT_AFTER_DISPOSITION) -> send(downs, LINE, down_refused, u)
   :: closed[u] == ACCEPT && BUG(ACCEPT_AFTER_DISPOSITION) -> hand_over(u, ACCEPT)
   :: closed[u] == 0 && case_stage <= COMMITTING -> if :: case_durable -> taken(u) :: else -> skip fi
   :: closed[u] == 0 && case_stage == SENDING -> skip
   :: closed[u] == 0 && case_stage == SENT && case_sending == REJECT -> hand_over(u, REJECT)
   :: closed[u] == 0 && case_stage == SENT && case_sending == ACCEPT && case_time == IN_TIME -> hand_over(u, ACCEPT)
-  :: else -> send(downs, down_refused, u)
+  :: else -> send(downs, LINE, down_refused, u)
   fi
 }
 
@@ -190,13 +190,13 @@ inline triggered(t, u) {                            /* HandshakeSession._trigger
   od;
   if
   :: u < TRIGGERS -> repeat_of(u)
-  :: u >= TRIGGERS && of_sequence[t] <= gate_last -> send(downs, down_refused, t)
+  :: u >= TRIGGERS && of_sequence[t] <= gate_last -> send(downs, LINE, down_refused, t)
   :: u >= TRIGGERS && of_sequence[t] > gate_last ->
     gate_last = of_sequence[t];
     if
     :: case_of != 0 && case_stage != SENT ->        /* _refuse_busy */
       recorded_outcome[t] = REJECT; recorded_done[t] = DONE_OTHER;
-      send(downs, down_refused, t); record(TRIGGER_AND_VERDICT, t); record(DISPOSITION_ROW, t); closed[t] = CLOSED_BUSY;
+      send(downs, LINE, down_refused, t); record(TRIGGER_AND_VERDICT, t); record(DISPOSITION_ROW, t); closed[t] = CLOSED_BUSY;
       if :: of_kind[t] == PART -> forget_part() :: else -> weld_busy(t) fi
     :: else ->
       if :: case_of != 0 -> close_case(DONE_OTHER) :: else -> skip fi;
@@ -208,13 +208,13 @@ inline triggered(t, u) {                            /* HandshakeSession._trigger
 
 inline change_over(t) {                             /* HandshakeSession: ChangeOver */
   if
-  :: changed == t + 1 -> send(downs, down_taken, t)
-  :: changed != t + 1 && of_sequence[t] <= gate_last -> send(downs, down_refused, t)
+  :: changed == t + 1 -> send(downs, LINE, down_taken, t)
+  :: changed != t + 1 && of_sequence[t] <= gate_last -> send(downs, LINE, down_refused, t)
   :: changed != t + 1 && of_sequence[t] > gate_last ->
     gate_last = of_sequence[t];
     if
-    :: (part_open && !BUG(CHANGE_MID_PART)) || (case_of != 0 && case_stage != SENT) -> send(downs, down_refused, t)
-    :: else -> gate_recipe = 2; changed = t + 1; send(downs, down_taken, t)
+    :: (part_open && !BUG(CHANGE_MID_PART)) || (case_of != 0 && case_stage != SENT) -> send(downs, LINE, down_refused, t)
+    :: else -> gate_recipe = 2; changed = t + 1; send(downs, LINE, down_taken, t)
     fi
   fi
 }
@@ -225,7 +225,7 @@ inline change_over(t) {                             /* HandshakeSession: ChangeO
 inline confirmed(t, said, accepted) {               /* HandshakeSession.received, _confirmed */
   printf("@ gate.hears_ack %d %d %d\n", t, said, accepted);
   if
-  :: !(SAME_SESSION(of_session[t], gate_session) || BUG(ACK_WITHOUT_ECHO)) -> send(downs, down_no_session, t)
+  :: !(SAME_SESSION(of_session[t], gate_session) || BUG(ACK_WITHOUT_ECHO)) -> send(downs, LINE, down_no_session, t)
   :: (SAME_SESSION(of_session[t], gate_session) || BUG(ACK_WITHOUT_ECHO)) && MATCHES(t) ->
     if
     :: said != case_sending && !BUG(ACK_WITHOUT_ECHO) -> void_session(DONE_OTHER)
@@ -280,12 +280,12 @@ end:
       d_step {
         printf("@ gate.hears_hello %d\n", t);
         if
-        :: gate_session != 0 && SAME_NONCE(nonce_of[gate_session], t) -> send(downs, down_hello, gate_session)
+        :: gate_session != 0 && SAME_NONCE(nonce_of[gate_session], t) -> send(downs, LINE, down_hello, gate_session)
         :: !(gate_session != 0 && SAME_NONCE(nonce_of[gate_session], t)) ->   /* _begin */
           u = t;
           if :: gate_session != 0 -> void_session(DONE_OTHER) :: else -> skip fi;
           sessions++; gate_session = sessions; nonce_of[sessions] = u; gate_last = 0;
-          send(downs, down_hello, gate_session)
+          send(downs, LINE, down_hello, gate_session)
         fi;
         t = 0; u = 0
       }
@@ -295,7 +295,7 @@ end:
       d_step {
         printf("@ gate.hears_ask %d\n", t);
         if
-        :: gate_session == 0 || !SAME_SESSION(of_session[t], gate_session) -> send(downs, down_no_session, t)
+        :: gate_session == 0 || !SAME_SESSION(of_session[t], gate_session) -> send(downs, LINE, down_no_session, t)
         :: gate_session != 0 && SAME_SESSION(of_session[t], gate_session) && of_kind[t] == CHANGE -> change_over(t)
         :: else -> triggered(t, u)
         fi;

@@ -49,7 +49,7 @@ inline robot_asks(kind) {                           /* trigger */
   robot_sequence++;
   of_session[asked] = robot_session; of_sequence[asked] = robot_sequence; of_kind[asked] = kind;
   printf("@ robot.ask %d %d\n", asked, kind);
-  send(ups, up_ask, asked);
+  send(ups, LINE_UP, up_ask, asked);
   if
   :: kind == WELD_1 || kind == WELD_2 ->
     frame[asked] = JUDGING; judged_by[asked] = bundle;
@@ -64,9 +64,9 @@ inline robot_asks(kind) {                           /* trigger */
 inline robot_confirms(t, said, passes) {            /* _confirm */
   robot_last = t + 1; robot_last_said = said; robot_last_passed = passes;
   if
-  :: (said) == REJECT -> send(ups, up_ack_rejected, t)
-  :: (said) == ACCEPT && (passes) -> send(ups, up_ack_accepted, t)
-  :: else -> send(ups, up_ack_late, t)
+  :: (said) == REJECT -> send(ups, LINE_UP, up_ack_rejected, t)
+  :: (said) == ACCEPT && (passes) -> send(ups, LINE_UP, up_ack_accepted, t)
+  :: else -> send(ups, LINE_UP, up_ack_late, t)
   fi
 }
 
@@ -106,7 +106,7 @@ end:
   :: d_step {                                       /* tick: repeat */
       REPEATS && robot_open != 0 && !robot_taken && !robot_late && !HAS(up_ask, robot_open - 1) ->
       printf("@ robot.repeat %d\n", robot_open - 1);
-      send(ups, up_ask, robot_open - 1)
+      send(ups, LINE_UP, up_ask, robot_open - 1)
     }
   :: d_step { robot_open != 0 && !robot_late -> printf("@ robot.deadline\n"); robot_late = true }
   :: d_step {                                       /* tick: the robot's own deadline */
@@ -121,7 +121,7 @@ end:
   :: d_step {                                       /* tick: _sign_of_life while there is no session */
       robot_session == 0 && robot_nonce <= NONCES && !HAS(up_hello, robot_nonce) ->
       printf("@ robot.hello %d\n", robot_nonce);
-      send(ups, up_hello, robot_nonce)
+      send(ups, LINE_UP, up_hello, robot_nonce)
     }
   :: d_step {                                       /* tick, line_lost: the gate's heartbeat stopped */
       ROBOT_FALLS && faults > 0 && robot_session != 0 ->

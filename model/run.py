@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.scenarios import FULL, QUICK, SHOWN_IN, Scenario
+from model.scenarios import FULL, QUICK, SAMPLED, SHOWN_IN, Scenario
 
 HERE = Path(__file__).parent
 ENOUGH = 1_000_000
 """States the full search must visit."""
 MEMORY_MB = 6_000
+DEPTH, SEEDED_DEPTH = 100_000, 400
+"""Longest run that is followed."""
 MISSING = 3
 """Exit status when a tool is not installed."""
 
@@ -43,23 +45,24 @@ def missing_tools() -> list[str]:
     return [name for name in ("spin", "gcc") if shutil.which(name) is None]
 
 
-def build(scenario: Scenario, folder: Path, *, seeded: bool) -> Path:
-    """The checker of one scenario; a seeded one searches breadth first, so that its traces are the shortest ones."""
+def build(scenario: Scenario, folder: Path, *, seeded: bool = False, sampled: bool = False) -> Path:
+    """The checker of one scenario; most seeded ones search breadth first, for the shortest trace."""
     folder.mkdir(parents=True, exist_ok=True)
     model = ["spin", "-a", *scenario.defines, *(["-DSEEDED"] if seeded else []), str(HERE / "cordon.pml")]
     subprocess.run(model, cwd=folder, check=True, capture_output=True)
-    search = ["-O1", "-DBFS"] if seeded else ["-O2"]
-    flags = ["-DSAFETY", "-DCOLLAPSE", "-DNOFAIR", "-DVECTORSZ=2048", f"-DMEMLIM={MEMORY_MB}"]
+    search = ["-O2"] if not seeded else ["-O1"] if scenario.deep else ["-O1", "-DBFS"]
+    search.append("-DBITSTATE" if sampled else "-DCOLLAPSE")
+    flags = ["-DSAFETY", "-DNOFAIR", "-DVECTORSZ=2048", f"-DMEMLIM={MEMORY_MB}"]
     subprocess.run(["gcc", *search, *flags, "-o", "pan", "pan.c"], cwd=folder, check=True, capture_output=True)
     return folder / "pan"
 
 
-def search(checker: Path, bug: int = 0) -> Search:
-    """Run it to the end, or to the first broken invariant."""
+def search(checker: Path, bug: int = 0, *, options: Sequence[str] = ("-w23",)) -> Search:
+    """Run it to the end, or to the first broken invariant; no run is deeper than the limit, or it does not count as complete."""
     trail = checker.parent / "cordon.pml.trail"
     trail.unlink(missing_ok=True)
     started_s = time.monotonic()
-    run = _run([str(checker), "-m100000", "-w23"], checker.parent, bug)
+    run = _run([str(checker), f"-m{DEPTH if bug == 0 else SEEDED_DEPTH}", *options], checker.parent, bug)
     seconds = time.monotonic() - started_s
     trace = _run([str(checker), "-r", trail.name], checker.parent, bug) if trail.exists() else ""
     found = re.search(r"pan:1: (?:assertion violated )?(.+?) \(at depth", run)
@@ -68,7 +71,7 @@ def search(checker: Path, bug: int = 0) -> Search:
         transitions=_number(r"([\d.e+]+) transitions", run),
         depth=_number(r"depth reached (\d+)", run),
         seconds=seconds,
-        complete="Search not completed" not in run and "errors: 0" in run,
+        complete="Search not completed" not in run and "errors: 0" in run and "max search depth too small" not in run,
         broken=found.group(1) if found else "",
         trace=tuple(line[2:].strip() for line in trace.splitlines() if line.startswith("@")),
     )
@@ -82,14 +85,21 @@ def bugs() -> dict[str, int]:
 
 def verify(scenarios: Sequence[Scenario], folder: Path) -> list[Search]:
     """Search every scenario to the end and print a line for each."""
-    print(f"{'searched to the end':<34}{'states':>12}{'transitions':>14}{'depth':>7}{'seconds':>9}  errors", flush=True)
+    _head("searched to the end")
     found = []
     for number, scenario in enumerate(scenarios):
-        result = search(build(scenario, folder / f"v{number}", seeded=False))
-        found.append(result)
-        word = result.broken or ("0" if result.complete else "NOT COMPLETED")
-        print(f"{scenario.name:<34}{result.states:>12,}{result.transitions:>14,}{result.depth:>7}{result.seconds:>9.1f}  {word}", flush=True)
-        _show(result)
+        found.append(search(build(scenario, folder / f"v{number}")))
+        _line(scenario, found[-1], "0" if found[-1].complete else "NOT COMPLETED")
+    return found
+
+
+def sample(scenarios: Sequence[Scenario], folder: Path) -> list[Search]:
+    """Search a minute of each scenario that is too large to finish; these states count for nothing but violations."""
+    _head("searched for a minute")
+    found = []
+    for number, scenario in enumerate(scenarios):
+        found.append(search(build(scenario, folder / f"s{number}", sampled=True), options=("-w31", "-Q1")))
+        _line(scenario, found[-1], "0")
     return found
 
 
@@ -132,7 +142,8 @@ def _judge(folder: Path, *, quick: bool) -> int:
     searched = verify(QUICK if quick else FULL, folder)
     hunted = hunt(folder)
     states = sum(result.states for result in searched)
-    violations = sum(bool(result.broken) for result in searched)
+    sampled = [] if quick else sample(SAMPLED, folder)
+    violations = sum(bool(result.broken) for result in (*searched, *sampled))
     found = sum(result.broken.startswith("I") for result in hunted.values())
     whole = all(result.complete for result in searched)
     seconds = round(time.monotonic() - started_s, 1)
@@ -151,8 +162,14 @@ def _number(pattern: str, text: str) -> int:
     return int(float(found.group(1))) if found else 0
 
 
-def _show(result: Search) -> None:
-    for number, line in enumerate(result.trace if result.broken else (), start=1):
+def _head(title: str) -> None:
+    print(f"\n{title:<34}{'states':>12}{'transitions':>14}{'depth':>7}{'seconds':>9}  errors", flush=True)
+
+
+def _line(scenario: Scenario, found: Search, word: str) -> None:
+    numbers = f"{found.states:>12,}{found.transitions:>14,}{found.depth:>7}{found.seconds:>9.1f}"
+    print(f"{scenario.name:<34}{numbers}  {found.broken or word}", flush=True)
+    for number, line in enumerate(found.trace if found.broken else (), start=1):
         print(f"    {number:>3} {line}")
 
 

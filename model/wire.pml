@@ -11,9 +11,9 @@ inline pick(mask, t) {
   fi
 }
 
-inline send(count, mask, t) {
+inline send(count, most, mask, t) {
   if
-  :: !HAS(mask, t) && count < LINE -> PUT(mask, t); count++
+  :: !HAS(mask, t) && count < most -> PUT(mask, t); count++
   :: else -> skip
   fi
 }

@@ -127,7 +127,7 @@ class ModelGate:
         self.case = Open(sequence, weld, now)
         if not weld:
             self.conclude(Outcome.ACCEPT if whole and self.heals else Outcome.REJECT, now)
-        elif not self.heals:
+        elif not self.heals or self.welds.get(weld) == "DEFECT":
             self.conclude(Outcome.REJECT, now)
 
     def report(self, sequence: int, *, good: bool, now: int) -> None:
@@ -156,7 +156,7 @@ class ModelGate:
         elif self.case is not None and self.case.stage == "WAITING":
             self.conclude(Outcome.REJECT, now)
 
-    def ack(self, sequence: int, outcome: Outcome, now: int, *, accepted: bool) -> None:
+    def ack(self, sequence: int, outcome: Outcome, *, accepted: bool) -> None:
         """confirmed."""
         case = self.case
         if case is None or case.stage != "SENT" or case.sequence != sequence:
