@@ -12,12 +12,14 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import msgspec
+import pytest
 
 from mutation.operators import Mutant, mutants
 from mutation.targets import TARGETS, Target
@@ -30,7 +32,10 @@ else:
 ROOT = Path(__file__).parents[1]
 SURVIVORS = Path(__file__).with_name("survivors.toml")
 SLOWEST_S = 120.0
-PRELOADED = ("pytest", "hypothesis", "msgspec", "serial", "cryptography", "numpy", "_pytest.assertion.rewrite", "hypothesis.stateful")
+PRELOADED = (
+    *("msgspec", "serial", "cryptography.hazmat.primitives.asymmetric.ed25519", "numpy", "sqlite3"),
+    *("hypothesis.stateful", "_pytest.assertion.rewrite", "pdb"),
+)
 """Loaded once, before the first fork; nothing of this project is, for a mutant must be the first to be imported."""
 
 
@@ -108,37 +113,68 @@ def _ended(running: dict[int, tuple[int, float]]) -> Iterator[tuple[int, str]]:
         yield index, outcome
 
 
+class _Born(BaseException):
+    """No error, but how a child leaves the loop that forked it: its mutant is in place, and the tests are to be collected."""
+
+
+class _Nursery:
+    """Runs `work` inside a pytest that has started but imported no test yet, so that its children need not start one of their own."""
+
+    def __init__(self, work: Callable[[], Tally]) -> None:
+        self._work = work
+        self.tally: Tally | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> bool | None:
+        """In the parent nothing is collected; every child goes on to collect and to test."""
+        try:
+            self.tally = self._work()
+        except _Born:
+            return None
+        return True
+
+
+def _inside_pytest(target: Target, work: Callable[[], Tally]) -> Tally:
+    parent = os.getpid()
+    nursery = _Nursery(work)
+    quiet = ["-x", "-q", "-s", "--tb=no", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    status = 1
+    try:
+        status = int(pytest.main([*quiet, *target.tests], plugins=[nursery]))
+    finally:
+        if os.getpid() != parent:
+            os._exit(status)
+    if nursery.tally is None:
+        raise SystemExit(f"the tests of {target.module} could not be started")
+    return nursery.tally
+
+
 def _start(target: Target, source: str) -> int:
     child = os.fork()
     if child == 0:
-        _be_tested(target, source)
+        _be_mutant(target, source)
     with suppress(OSError):  # the child does it too; whoever is first
         os.setpgid(child, child)
     return child
 
 
-def _be_tested(target: Target, source: str) -> None:
-    status = 1
-    try:
-        os.setpgid(0, 0)
-        os.chdir(ROOT)
-        silence = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(silence, descriptor)
-        sys.meta_path.insert(0, _Finder(target.module, ROOT / target.path, source))
-        import hypothesis  # noqa: PLC0415 - preloaded
-        import pytest  # noqa: PLC0415
-
-        hypothesis.settings.register_profile("mutants", derandomize=True, database=None, max_examples=40, deadline=None)
-        hypothesis.settings.load_profile("mutants")
-        quiet = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        status = int(pytest.main([*quiet, *target.tests]))
-    finally:
-        os._exit(status)
+def _be_mutant(target: Target, source: str) -> None:
+    os.setpgid(0, 0)
+    silence = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(silence, descriptor)
+    sys.meta_path.insert(0, _Finder(target.module, ROOT / target.path, source))
+    raise _Born
 
 
 def measure(target: Target, *, jobs: int, explained: Sequence[Explained]) -> Tally:
     """All mutants of one module. Raises SystemExit when its tests fail without any mutation."""
+    return _inside_pytest(target, lambda: _measure(target, jobs=jobs, explained=explained))
+
+
+def _measure(target: Target, *, jobs: int, explained: Sequence[Explained]) -> Tally:
+    if target.module in sys.modules:
+        raise SystemExit(f"{target.module} is loaded already, so that no mutant of it could take its place")
     source = (ROOT / target.path).read_text(encoding="utf-8")
     started = time.monotonic()
     if [outcome for _, outcome in outcomes(target, [source], limit_s=SLOWEST_S, jobs=1)] != ["passed"]:
@@ -173,14 +209,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="print every mutant and run nothing")
     given = parser.parse_args(argv)
     chosen = [target for target in TARGETS if not given.modules or target.module in given.modules]
-    for name in PRELOADED:
-        importlib.import_module(name)
     if given.list:
         for target in chosen:
             for mutant in mutants((ROOT / target.path).read_text(encoding="utf-8")):
                 print(f"{target.path}:{mutant.number}  {mutant.operator}  {mutant.line}  ->  {mutant.becomes}")
         return 0
     explained = msgspec.convert(tomllib.loads(SURVIVORS.read_text(encoding="utf-8")), _Explanations).survivor
+    for name in PRELOADED:
+        importlib.import_module(name)
+    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, max_examples=40, deadline=None)
+    hypothesis.settings.load_profile("mutants")
+    os.chdir(ROOT)
     started = time.monotonic()
     tallies = {target: measure(target, jobs=given.jobs, explained=explained) for target in chosen}
     return _report(tallies, explained, time.monotonic() - started)
