@@ -13,6 +13,7 @@ from edge.contract import Reason
 from edge.errors import ChainError, DamagedError, StorageError
 from edge.gate.disk import MIB, Reserve
 from edge.gate.latch import Latch
+from edge.gate.newest import NewestRow
 from edge.gate.rows import EventRow
 from edge.gate.segments import SIDES, begin, rename_durably, segments_of
 from edge.gate.store import Store, lock
@@ -30,9 +31,10 @@ def open_records(path: Path, *, boot: str, config: str, link: str = "", storage:
     """Open the records, close what a dead gate left open, and put a damaged file aside first.
 
     Damaged is: not a database, a corrupt one, a broken chain, another release's tables, or a live file that is gone,
-    empty or older than the sealed ones. Everything else stops the gate, because a new file would hide it or fare no
-    better: StorageError for a file in use, without rights, on a failing disk, or of another program. On a full disk the
-    reserve of `storage` is given back and used up; the recorder then accepts nothing until it is held again.
+    empty, older than the sealed ones or without the newest row that was durable. Everything else stops the gate, because
+    a new file would hide it or fare no better: StorageError for a file in use, without rights, on a failing disk, or of
+    another program. On a full disk the reserve of `storage` is given back and used up; the recorder then accepts nothing
+    until it is held again.
     """
     try:
         return _whole(path, boot, config, link)
@@ -80,6 +82,7 @@ def quarantine(path: Path, *, boot: str, config: str, link: str = "", why: str =
         for part in parts:
             if part.exists():
                 rename_durably(part, aside.with_name(part.name.replace(path.name, aside.name, 1)))
+        NewestRow.path_for(path).unlink(missing_ok=True)
         begin(path)
     store = Store(path, boot=boot, config=config, link=link)
     now_ns = time.monotonic_ns()

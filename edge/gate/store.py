@@ -13,6 +13,7 @@ from edge.errors import ChainError, DamagedError, StorageError
 from edge.gate.chain import Anchor, anchor_of, check_chain, last_row
 from edge.gate.database import QUARANTINE, connect, create, translated
 from edge.gate.leftovers import closing_rows
+from edge.gate.newest import NewestRow
 from edge.gate.reader_lock import ReaderLock
 from edge.gate.rows import STAMPS, TABLES, DispositionRow, Row, TriggerRow, Value, chained, clean, columns_of, values_of
 from edge.gate.rows import table_of as name_of
@@ -46,10 +47,11 @@ class Store:
         self._insert = {table: _insert_statement(table) for table in TABLES}
         self._cases: set[tuple[str, int]] = set()
         """Triggers whose disposition was not stamped yet: they and their rows belong into one file."""
-        self._reading = ReaderLock(path)
+        self._reading, self._newest = ReaderLock(path), NewestRow(path)
         try:
             self._begin(whole=False)
             self.number, self.head = self._last()
+            self._check_newest()
         except BaseException:
             self.abandon()
             raise
@@ -72,6 +74,8 @@ class Store:
             for row in rows:
                 connection.execute(self._insert[row.table], (row.number, *row.values, row.hash))
             connection.execute("COMMIT")
+        if rows:
+            self._newest.note(Anchor(rows[-1].number, rows[-1].hash))
 
     def recover(self, kept: Sequence[Stamped]) -> None:
         """After a failure: open again, check everything, and write what is not on disk. Raises StorageError or ChainError."""
@@ -167,6 +171,7 @@ class Store:
 
     def _release(self) -> None:
         self._reading.close()
+        self._newest.close()
         self._lock.close()
 
     def _connected(self) -> sqlite3.Connection:
@@ -207,6 +212,13 @@ class Store:
         if sealed and sealed[-1].last > self._anchor.number:
             seen = f"it goes on after row {self._anchor.number}, sealed is up to {sealed[-1].last}"
             raise ChainError(f"the record file {self.path} is not the newest", seen=seen, remedy=QUARANTINE)
+
+    def _check_newest(self) -> None:
+        """A WAL with a damaged end opens without a word, and without its last rows."""
+        noted = self._newest.read()
+        if noted is not None and (noted.number > self.number or (noted.number == self.number and noted.hash != self.head)):
+            seen = f"row {noted.number} was durable, the last one is {self.number}"
+            raise DamagedError(f"the newest records of {self.path} are missing", seen=seen, remedy=QUARANTINE)
 
     def _mind_case(self, row: Row) -> None:
         if isinstance(row, TriggerRow):

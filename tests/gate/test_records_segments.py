@@ -353,4 +353,4 @@ def test_without_the_lock_a_copy_made_across_a_checkpoint_is_made_again(tmp_path
 def test_records_that_were_never_rotated_stay_one_file(tmp_path: Path) -> None:
     path = tmp_path / "r.db"
     filled(path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["r.db", "r.db.lock", "r.db.reading"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["r.db", "r.db.lock", "r.db.newest", "r.db.reading"]
