@@ -109,8 +109,6 @@ G07 | operator bypasses the inspection | only the robot's side can; it is record
 G08 | secrets in logs | none is written
 """
 _MISSING = {
-    "D09": "Cordon uploads nothing.",
-    "D10": "Cordon uploads nothing.",
     "F03": "There is no version floor yet: nothing installs bundles, and a box loads the file its configuration names.",
     "F04": "Bundles have no expiry and nothing is fetched, so there is no metadata to freeze.",
     "F11": "There is no installing command yet; the file is put in place by whoever manages the box.",

@@ -1,8 +1,22 @@
 """Faults of camera network, inference, bundles and operations on a real line: real gate, real inspector, real sockets and files."""
 
-from faults.line import conditions, engines, engines_foreign, forged, frames, gpu, network, networks, operations, peers, reports, swap
+from faults.line import (
+    conditions,
+    engines,
+    engines_foreign,
+    forged,
+    frames,
+    gpu,
+    images,
+    network,
+    networks,
+    operations,
+    peers,
+    reports,
+    swap,
+)
 
 __all__ = [
-    "conditions", "engines", "engines_foreign", "forged", "frames", "gpu",
+    "conditions", "engines", "engines_foreign", "forged", "frames", "gpu", "images",
     "network", "networks", "operations", "peers", "reports", "swap",
 ]  # fmt: skip

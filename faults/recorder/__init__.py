@@ -1,5 +1,5 @@
 """Faults of the recorder on real processes and real SQLite files: kills, power cuts, failing calls, damage, clocks."""
 
-from faults.recorder import damage, failing, gate_disk, kill, powercut, readers, retained, traced, unsure
+from faults.recorder import damage, exports, failing, gate_disk, kill, powercut, readers, retained, traced, unsure
 
-__all__ = ["damage", "failing", "gate_disk", "kill", "powercut", "readers", "retained", "traced", "unsure"]
+__all__ = ["damage", "exports", "failing", "gate_disk", "kill", "powercut", "readers", "retained", "traced", "unsure"]
