@@ -1,4 +1,4 @@
-"""The mutations: cosmic-ray's operators, and one of our own that removes a statement; each as the new source of a module."""
+"""The mutations: cosmic-ray's operators, and two of our own for statements and exceptions; each as the new source of a module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import MutationVisitor
 from cosmic_ray.operators.operator import Example, Operator
 from cosmic_ray.plugins import get_operator
-from parso.python.tree import Keyword
+from parso.python.tree import Keyword, Name
 
 COMPARISONS = (
     "Eq_NotEq", "NotEq_Eq", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt", "Is_IsNot", "IsNot_Is",
@@ -22,7 +22,7 @@ BINARY = (
 UNARY = ("USub_UAdd", "Delete_Invert", "Delete_Not")
 OTHERS = (
     "AddNot", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue",
-    "ReplaceContinueWithBreak", "ExceptionReplacer", "NumberReplacer", "RemoveDecorator", "ZeroIterationForLoop",
+    "ReplaceContinueWithBreak", "NumberReplacer", "RemoveDecorator", "ZeroIterationForLoop",
 )  # fmt: skip
 NAMES = (
     *(f"core/ReplaceComparisonOperator_{name}" for name in COMPARISONS),
@@ -53,6 +53,37 @@ class RemoveStatement(Operator):  # type: ignore[misc] # cosmic-ray has no types
         return (Example("f()\n", "pass\n"),)
 
 
+class ReplaceException(Operator):  # type: ignore[misc] # cosmic-ray has no types
+    """Catches another exception in the place of each one named; cosmic-ray's own cannot read dotted names."""
+
+    def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
+        """One for each exception an `except` names."""
+        for name in self._names(node):
+            yield (name.start_pos, name.end_pos)
+
+    def mutate(self, node: Any, index: int) -> Any:
+        """The clause, with an exception that nobody raises at this place."""
+        old = self._names(node)[index]
+        at = old.parent.children.index(old)
+        old.parent.children[at] = Name("GeneratorExit", old.start_pos, prefix=old.get_first_leaf().prefix)
+        return node
+
+    @staticmethod
+    def _names(node: Any) -> list[Any]:
+        if node.type != "except_clause":
+            return []
+        named = node.children[1]
+        if named.type != "atom":
+            return [named]
+        inside = named.children[1]
+        return list(inside.children[::2]) if inside.type == "testlist_comp" else [inside]
+
+    @classmethod
+    def examples(cls) -> tuple[Any, ...]:
+        """For cosmic-ray's own tests."""
+        return (Example("try: f()\nexcept a.B: pass", "try: f()\nexcept GeneratorExit: pass"),)
+
+
 class Mutant(NamedTuple):
     """One change: what the line was, what it is now, and the module's whole new source."""
 
@@ -66,11 +97,14 @@ class Mutant(NamedTuple):
     source: str
 
 
+_OWN = (("RemoveStatement", RemoveStatement()), ("ReplaceException", ReplaceException()))
+
+
 def mutants(source: str) -> Iterator[Mutant]:
     """Every change of this module that means something; changes of annotations and doc strings do not."""
     meaning = _meaning(source)
     seen: set[str] = set()
-    for name, operator in [*((name.removeprefix("core/"), get_operator(name)()) for name in NAMES), ("RemoveStatement", RemoveStatement())]:
+    for name, operator in [*((name.removeprefix("core/"), get_operator(name)()) for name in NAMES), *_OWN]:
         for occurrence in range(sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(get_ast(source)))):
             changed = MutationVisitor.mutate_code(source, operator, occurrence)
             if changed is None or changed in seen:

@@ -22,8 +22,26 @@ def _gate(name: str, *tests: str) -> Target:
 
 
 _SESSION = ("handshake", "parts", "push")
+_RECORDS = ("records", "records_segments", "records_storage", "records_latch")
 TARGETS = (
     _gate("verdict", "verdict", *_SESSION),
     _gate("modbus_map", "modbus_map", "modbus_document"),
     _gate("modbus_answer", "modbus_map"),
+    _gate("rows", "records_rows", "records"),
+    _gate("chain", "records_chain"),
+    _gate("store", *_RECORDS),
+    _gate("segments", *_RECORDS),
+    _gate("records", *_RECORDS),
+    _gate("leftovers", *_RECORDS),
+    _gate("latch", *_RECORDS),
+    _gate("latch_watch", *_RECORDS),
+    _gate("audit", *_RECORDS),
+    _gate("database", *_RECORDS),
+    _gate("retention", *_RECORDS),
+    _gate("exported", *_RECORDS),
+    _gate("snapshot", *_RECORDS),
+    _gate("quarantine", *_RECORDS),
+    _gate("keeper", *_RECORDS),
+    _gate("disk", *_RECORDS),
+    _gate("reader_lock", *_RECORDS),
 )
