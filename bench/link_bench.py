@@ -47,7 +47,7 @@ def robot_frames() -> list[Message]:
         frames.append(Trigger(session=_SESSION, sequence=sequence, part=_PART, weld=f"W{weld:02}", typology="T5"))
         frames += _beats(weld, State.BUSY)
         frames.append(Ack(session=_SESSION, sequence=sequence, outcome=Outcome.ACCEPT, done=Done.ACCEPTED))
-    return [*frames, PartQuery(session=_SESSION, sequence=2 + WELDS, part=_PART)]
+    return [*frames, PartQuery(session=_SESSION, sequence=2 + WELDS, part=_PART, recipe="DOOR-L")]
 
 
 def gate_frames() -> list[Message]:

@@ -110,12 +110,15 @@ class Robot:
         after_trigger(session, sequence)
         return self._answer(part, weld, now_ns)
 
-    def finish_part(self, part: str) -> RobotResult:
-        """Ask for the verdict on a whole part and wait for it, at most until the robot's own deadline."""
+    def finish_part(self, part: str, recipe: str = "") -> RobotResult:
+        """Ask for the verdict on a whole part and wait for it, at most until the robot's own deadline.
+
+        `recipe` is what the robot believes to be active; without it, what the gate confirmed in this session.
+        """
         with self._changed:
             self.protocol.results.clear()
             now_ns = time.monotonic_ns()
-            frame = self.protocol.finish_part(part, now_ns)
+            frame = self.protocol.finish_part(part, now_ns, recipe)
             if frame is None:
                 return _unanswered(part, "", "NO_SESSION", now_ns)
             self._line.write(frame)

@@ -132,12 +132,16 @@ class RobotProtocol:
         assert self.session is not None
         return self._ask(Trigger(session=self.session, sequence=self.sequence, part=part, weld=weld, typology=typology), now_ns)
 
-    def finish_part(self, part: str, now_ns: int) -> bytes | None:
-        """Ask for the verdict on a whole part; its frame must be sent at once. None as with `trigger`."""
-        if not self._may_ask(now_ns):
+    def finish_part(self, part: str, now_ns: int, recipe: str = "") -> bytes | None:
+        """Ask for the verdict on a whole part; its frame must be sent at once. None as with `trigger`, or when no recipe is known.
+
+        `recipe` is what the robot program believes to be active; without it, what the gate confirmed in this session.
+        """
+        believed = recipe or self.recipe
+        if not believed or not self._may_ask(now_ns):
             return None
         assert self.session is not None
-        return self._ask(PartQuery(session=self.session, sequence=self.sequence, part=part), now_ns)
+        return self._ask(PartQuery(session=self.session, sequence=self.sequence, part=part, recipe=believed), now_ns)
 
     def change_over(self, recipe: str, now_ns: int) -> bytes | None:
         """Name the recipe of the parts to come; its frame must be sent at once. None as with `trigger`."""
@@ -186,7 +190,9 @@ class RobotProtocol:
         if self.change is None:
             return
         if now_ns - self.change.sent_ns > self.budget_ns:
-            self._no_change("NO_ANSWER")
+            # The gate may have changed over or not: only a new session brings both to the same recipe again.
+            self._lose("the change-over was not answered", now_ns)
+            self.no_change = "NO_ANSWER"
         elif now_ns >= self.change.repeat_ns:
             self.change.repeat_ns = now_ns + self.repeat_ns
             self.out.append(self.change.data)

@@ -1,11 +1,11 @@
 MODULE Cordon
   ! Ask the vision box for a verdict on a weld (serial link, see docs/robot-link.md).
   ! Runs in a task of its own (option Multitasking, type SEMISTATIC). The task that moves the robot declares the same PERS variables,
-  ! writes cr_part, cr_weld, cr_typology, then cr_ask := 1 (weld) or 2 (whole part); gives cr_session and cr_sequence
+  ! writes cr_part, cr_weld, cr_typology (whole part: the recipe), then cr_ask := 1 (weld) or 2 (whole part); gives cr_session and cr_sequence
   ! to the camera; and waits for cr_result: 0 open, 1 ACCEPT, 2 REJECT.
   ! com1 in the system parameters: 38400 baud, 8 data bits, 1 stop bit, no parity, no flow control.
   ! A string holds 80 characters, a frame up to 124: frames are kept as arrays of bytes (num 0 to 255).
-  CONST dnum START := 806794361;        ! 3016B479h
+  CONST dnum START := 3416599872;        ! CBA52D40h
   CONST dnum POLYNOMIAL := 3988292384;  ! EDB88320h
   CONST dnum ALL_ONES := 4294967295;
   CONST num MAX_LENGTH := 124;
@@ -296,6 +296,7 @@ MODULE Cordon
       Add head, head_n, "," + cr_weld + ",";
     ELSE
       Add question, question_n, "RP," + key + "," + cr_part;
+      Add question, question_n, "," + cr_typology;       ! the recipe
       Add head, head_n, "GW," + key + "," + cr_part + ",";
     ENDIF
     Copy head, head_n, expected, expected_n;

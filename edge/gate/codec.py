@@ -19,7 +19,7 @@ MAX_TWICE_BYTES = 229
 SCHEMA = (
     "cordon-serial 1.1;H nonce peer major minor lowest must profile deadline_ms;T session sequence part weld typology;K session sequence;"
     "N session sequence reason;V session sequence part weld word code complement reason;A session sequence word disposition;"
-    "B session state counter bundle;C session sequence recipe;P session sequence part;"
+    "B session state counter bundle;C session sequence recipe;P session sequence part recipe;"
     "W session sequence part missing first word code complement reason;ACCEPT=F85A REJECT=C5B0 VOID=1C87"
 )
 SEED = zlib.crc32(SCHEMA.encode("ascii"))

@@ -90,7 +90,7 @@ _FIELDS: dict[str, tuple[type[Any], dict[str, _Spelling]]] = {
     "A": (Ack, {"session": _SESSION, "sequence": _SEQUENCE, "outcome": _WORD, "done": _enumeration(Done)}),
     "B": (Heartbeat, {"session": _SESSION, "state": _enumeration(State), "counter": _NUMBER, "bundle": _HEX8}),
     "C": (ChangeOver, {"session": _SESSION, "sequence": _SEQUENCE, "recipe": _NAME}),
-    "P": (PartQuery, {"session": _SESSION, "sequence": _SEQUENCE, "part": _NAME}),
+    "P": (PartQuery, {"session": _SESSION, "sequence": _SEQUENCE, "part": _NAME, "recipe": _NAME}),
     "W": (
         PartVerdict,
         {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from edge.contract import Expect, InspectorState, Outcome, Reason, Report
 from edge.gate.case import Case, Record, Stage, Tell, Ticket
 from edge.gate.messages import Ack, ChangeOver, Done, Message, Nak, PartQuery, Refusal, Trigger, TriggerAck
-from edge.gate.parts import PartFacts, decide_part, notes_of
+from edge.gate.parts import PartFacts, Parts, decide_part, notes_of
 from edge.gate.recipe import Recipe
 from edge.gate.robot_session import RobotSession
 from edge.gate.rows import Disposition, EventRow
@@ -67,11 +67,17 @@ class HandshakeSession(RobotSession):
     # triggers and part queries
 
     def _case_for(self, message: Trigger | PartQuery, now_ns: int) -> None:
-        """Open the case of a message that was not heard before."""
-        if isinstance(message, PartQuery) and self._parts is None:
+        """A message that was not heard before opens a case, if there may be one for it."""
+        if isinstance(message, Trigger):
+            self._trigger(message, now_ns)
+        elif self._parts is not None:
+            self._part_query(message, self._parts, now_ns)
+        else:
             self.note("part", Reason.RECIPE, f"a query for part {message.part}, but no recipes are configured", now_ns)
             self._nak(message.session, message.sequence, Refusal.RECIPE, now_ns)
-            return
+
+    def _opened(self, message: Trigger | PartQuery, now_ns: int) -> tuple[Case, bool]:
+        """Its case; True: another one waits for its verdict, so that this one is to be refused."""
         busy = not self.idle
         if not busy:
             for case in list(self._cases.values()):
@@ -80,10 +86,7 @@ class HandshakeSession(RobotSession):
         case.heard = message
         if self._parts is not None:
             case.recipe = self._parts.active
-        if isinstance(message, PartQuery):
-            self._part_query(case, message, busy, now_ns)
-        else:
-            self._trigger(case, message, busy, now_ns)
+        return case, busy
 
     def _asked_by(self, message: Trigger | PartQuery) -> Asked:
         part = isinstance(message, PartQuery)
@@ -98,7 +101,8 @@ class HandshakeSession(RobotSession):
             by="part" if part else "trigger",
         )
 
-    def _trigger(self, case: Case, trigger: Trigger, busy: bool, now_ns: int) -> None:
+    def _trigger(self, trigger: Trigger, now_ns: int) -> None:
+        case, busy = self._opened(trigger, now_ns)
         if self._parts is not None:
             case.plan = self._parts.plan(trigger)
             self._parts.show(trigger)
@@ -118,28 +122,34 @@ class HandshakeSession(RobotSession):
             asked = case.asked
             self._actions.append(Tell(Expect(case.key, asked.part, asked.weld, asked.typology)))
 
-    def _part_query(self, case: Case, query: PartQuery, busy: bool, now_ns: int) -> None:
-        assert self._parts is not None
-        missing, accepted = self._parts.missing(query.part), self._parts.accepted(query.part)
-        self._parts.end(query)
+    def _part_query(self, query: PartQuery, parts: Parts, now_ns: int) -> None:
+        case, busy = self._opened(query, now_ns)
+        facts = self._part_facts(case, query, parts, now_ns)
+        parts.end(query)
         if busy:
             self._refuse_busy(case, now_ns)
-            return
-        case.missing = tuple(weld for weld, _ in missing)
-        facts = PartFacts(
+        else:
+            self._judge_part(case, query, facts, now_ns)
+
+    def _part_facts(self, case: Case, query: PartQuery, parts: Parts, now_ns: int) -> PartFacts:
+        return PartFacts(
             now_ns=now_ns,
             cutoff_ns=case.cutoff_ns,
             session=self.session if self._link else None,
             asked=case.asked,
             store_healthy=self.store_healthy,
             latched=self.latched,
-            recipe=self._parts.active or None,
-            welds=len(self._parts.recipe.weld) if self._parts.recipe else 0,
-            accepted=accepted,
-            missing=missing,
+            recipe=parts.active or None,
+            named=query.recipe,
+            welds=len(parts.welds),
+            accepted=parts.accepted(query.part),
+            missing=parts.missing(query.part),
         )
+
+    def _judge_part(self, case: Case, query: PartQuery, facts: PartFacts, now_ns: int) -> None:
+        case.missing = tuple(weld for weld, _ in facts.missing)
         decision = decide_part(facts)
-        notes = notes_of(missing)[decision.reason is Reason.WELDS_MISSING :] if missing else []
+        notes = notes_of(facts.missing)[decision.reason is Reason.WELDS_MISSING :] if facts.missing else []
         rows = [_event("part", Reason.WELDS_MISSING, f"part {query.part}, query {query.sequence}: {note}", now_ns) for note in notes]
         self._conclude(case, decision, None, now_ns, rows=(case.trigger_row(), *rows))
 
@@ -152,20 +162,21 @@ class HandshakeSession(RobotSession):
 
     def _repeat(self, case: Case, now_ns: int) -> None:
         """The robot sent the same trigger again: the same answer, but never an ACCEPT after its time or its disposition."""
-        key = case.key
         if case.refused_busy:
-            self._nak(key.session, key.sequence, Refusal.BUSY, now_ns)
-        elif case.stage in (Stage.WAITING, Stage.COMMITTING):
+            self._nak(case.key.session, case.key.sequence, Refusal.BUSY, now_ns)
+        elif case.sending is None:
             if case.trigger_durable:
                 self._trigger_durable(case, now_ns)
-        elif case.stage is Stage.SENDING or case.sending is None:
-            return
-        elif case.sending.outcome is not Outcome.ACCEPT:
+        elif case.stage is not Stage.SENDING:
+            self._answer_again(case, case.sending, now_ns)
+
+    def _answer_again(self, case: Case, sent: Decision, now_ns: int) -> None:
+        if sent.outcome is not Outcome.ACCEPT:
             self._actions.append(case.resend(now_ns + self.settings.heartbeat_ns))
         elif case.stage is Stage.SENT and now_ns < case.cutoff_ns and not self.latched:
             self._actions.append(case.resend(case.deadline_ns))
         else:
-            self._nak(key.session, key.sequence, Refusal.DEADLINE, now_ns)
+            self._nak(case.key.session, case.key.sequence, Refusal.DEADLINE, now_ns)
 
     def _trigger_durable(self, case: Case, now_ns: int) -> None:
         if case.stage in (Stage.WAITING, Stage.COMMITTING):
@@ -219,9 +230,8 @@ class HandshakeSession(RobotSession):
 
         What the inspector said of itself when it reported must still hold: it may since have become ready, or have another bundle.
         """
-        assert report.trigger is not None
         fresh = now_ns - report.received_ns < self.settings.budget_ns and self._early_word == _word(self.inspector)
-        if report.trigger.sequence == case.key.sequence and fresh:
+        if report.trigger == case.key and fresh:
             self._judge(case, report, now_ns)
         else:
             self._unbound(report, now_ns)
@@ -254,7 +264,7 @@ class HandshakeSession(RobotSession):
 
     def _confirmed(self, ack: Ack, now_ns: int) -> None:
         case = self._cases.get(ack.sequence)
-        if case is None or case.stage not in (Stage.SENDING, Stage.SENT) or case.sending is None:
+        if case is None or case.sending is None:
             self._confirmed_closed(ack, now_ns)
             return
         sent = case.sending.outcome

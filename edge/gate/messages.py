@@ -139,6 +139,8 @@ class PartQuery(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     """From the triggers' counter."""
     part: str
+    recipe: str
+    """What the robot believes to be active: welds of another recipe prove nothing about this part."""
 
 
 class PartVerdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -240,7 +240,7 @@ def command_registers(message: Message) -> tuple[Block, list[int]]:
     elif isinstance(message, ChangeOver):
         fields = {"type": type_word("C"), "part": message.recipe}
     elif isinstance(message, PartQuery):
-        fields = {"type": type_word("P"), "part": message.part}
+        fields = {"type": type_word("P"), "part": message.part, "typology": message.recipe}
     else:
         raise TypeError(f"{type(message).__name__} is not written by a robot")
     if not isinstance(message, Hello):
@@ -281,7 +281,9 @@ def _message(block: Block, values: dict[str, Any]) -> Message | None:
         return Trigger(session=session, sequence=sequence, part=part, weld=values["weld"], typology=values["typology"] or None)
     if kind == type_word("C"):
         return ChangeOver(session=session, sequence=sequence, recipe=part)
-    return PartQuery(session=session, sequence=sequence, part=part) if kind == type_word("P") else None
+    if kind == type_word("P") and values["typology"]:
+        return PartQuery(session=session, sequence=sequence, part=part, recipe=values["typology"])
+    return None
 
 
 def empty_answer() -> dict[str, Any]:

@@ -41,6 +41,8 @@ class PartFacts(msgspec.Struct, frozen=True, kw_only=True):
     latched: tuple[str, ...]
     recipe: str | None
     """Name of the active recipe."""
+    named: str
+    """Name of the recipe that the robot believes to be active."""
     welds: int
     """Welds of that recipe."""
     accepted: int
@@ -75,6 +77,12 @@ PART: tuple[Condition[PartFacts], ...] = (
     ),
     Condition("not latched", lambda f: f.latched == (), always(Reason.LATCHED), lambda f: "; ".join(f.latched)),
     Condition("a recipe is active", lambda f: bool(f.recipe), always(Reason.RECIPE), lambda _: "the robot must name one first"),
+    Condition(
+        "the robot names the active recipe",
+        lambda f: f.named == f.recipe,
+        always(Reason.RECIPE),
+        lambda f: f"it named {f.named}, active is {f.recipe}",
+    ),
     Condition("every weld accepted", lambda f: f.missing == (), always(Reason.WELDS_MISSING), lambda f: notes_of(f.missing)[0]),
     Condition(
         "as many accepted as the recipe has",
@@ -137,6 +145,11 @@ class Parts:
         return self.recipe.name if self.recipe else ""
 
     @property
+    def welds(self) -> tuple[str, ...]:
+        """Welds of the active recipe, in its order."""
+        return self.recipe.welds if self.recipe else ()
+
+    @property
     def open(self) -> tuple[str, ...]:
         """Parts that had a trigger and no part query since."""
         return tuple(self._open)
@@ -189,13 +202,13 @@ class Parts:
     def missing(self, name: str) -> tuple[Missing, ...]:
         """Welds of the active recipe that do not count as accepted for this part, in the recipe's order."""
         part = self._open.get(name) or _Part(since=0)
-        found = ((weld, self._lack(part, weld)) for weld in (self.recipe.welds if self.recipe else ()))
+        found = ((weld, self._lack(part, weld)) for weld in self.welds)
         return tuple(Missing(weld, why) for weld, why in found if why)
 
     def accepted(self, name: str) -> int:
         """Welds of the active recipe that count as accepted for this part."""
         shown = self._open[name].shown if name in self._open else {}
-        return sum(shown[weld].accepted for weld in (self.recipe.welds if self.recipe else ()) if weld in shown)
+        return sum(shown[weld].accepted for weld in self.welds if weld in shown)
 
     def end(self, query: PartQuery) -> None:
         """A part query ends its part, whatever the answer."""

@@ -133,7 +133,7 @@ class _Talk:
             lambda: (messages.Verdict(**common, part="P1", weld="W1", outcome=Outcome.ACCEPT, reason=Reason.OK), "G"),
             lambda: (messages.Heartbeat(session=session, state=rng.choice(list(messages.State)), counter=rng.randrange(60_000)), "R"),
             lambda: (messages.ChangeOver(**common, recipe="R1"), "R"),
-            lambda: (messages.PartQuery(**common, part="P1"), "R"),
+            lambda: (messages.PartQuery(**common, part="P1", recipe="R1"), "R"),
             lambda: (messages.Nak(**common, reason=rng.choice(list(messages.Refusal))), "G"),
         ]
 

@@ -13,7 +13,8 @@ from edge.gate.link import LineLink
 from edge.gate.messages import Framing
 from edge.gate.push import PushSession
 from edge.gate.recipe import Recipe
-from edge.gate.session import GateSession, Settings
+from edge.gate.session import GateSession
+from edge.gate.settings import Settings
 from faults.world.core import FAR_NS, MS, US, Core, Violation
 from faults.world.disk import Disk
 from faults.world.line import Line

@@ -145,7 +145,7 @@ class Robot:
         if not shown.query and self._has("wrong_typology"):
             typology, shown.void = "T9", "its trigger names another typology"
         if shown.query:
-            frame = self.protocol.finish_part(shown.part, self.clock())
+            frame = self.protocol.finish_part(shown.part, self.clock(), shown.planned)
         else:
             frame = self.protocol.trigger(shown.part, shown.weld, typology, self.clock())
         if frame is None or self.protocol.session is None:

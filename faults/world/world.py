@@ -211,7 +211,8 @@ class World:
         assert self.program is not None
         part, weld = step
         if weld == QUERY:
-            return Shown(self.cycles, part, weld, None, good=True, begun_ns=self.core.now, query=True)
+            believed = self.program.recipe or "NONE"
+            return Shown(self.cycles, part, weld, None, good=True, begun_ns=self.core.now, query=True, planned=believed)
         recipe = RECIPES.get(self.program.recipe)
         planned = (recipe.typology(weld) if recipe is not None else None) or "T2"
         named = planned if self.core.chance() < 0.5 else None

@@ -213,10 +213,12 @@ class Driven:
         self.hear(ChangeOver(session=self.session.session, sequence=sequence, recipe=recipe))
         return self.frames[-1]
 
-    def query(self, sequence: int, part: str = "P1") -> TriggerId:
-        """The robot asks for the verdict on a whole part."""
+    def query(self, sequence: int, part: str = "P1", recipe: str = "") -> TriggerId:
+        """The robot asks for the verdict on a whole part, under the recipe that is active (`recipe`: under another)."""
         assert self.session.session is not None
-        self.hear(PartQuery(session=self.session.session, sequence=sequence, part=part))
+        assert isinstance(self.session, HandshakeSession)
+        active = self.session._parts.active if self.session._parts is not None else ""
+        self.hear(PartQuery(session=self.session.session, sequence=sequence, part=part, recipe=recipe or active or "NONE"))
         return TriggerId(self.session.session, sequence)
 
     @property

@@ -42,6 +42,6 @@ def longest_messages() -> list[tuple[Direction, Message]]:
         ("R", Ack(**head, outcome=Outcome.REJECT, done=Done.ACCEPTED)),
         ("R", ChangeOver(**head, recipe=name)),
         ("G", ChangeOver(**head, recipe=name)),
-        ("R", PartQuery(**head, part=name)),
+        ("R", PartQuery(**head, part=name, recipe=name)),
         ("G", PartVerdict(**coded, missing=999, first=name)),
     ]

@@ -46,7 +46,7 @@ MESSAGES: list[tuple[Direction, Message]] = [
     ("G", Heartbeat(session=SESSION, state=State.FAULT, counter=0)),
     ("R", ChangeOver(session=SESSION, sequence=3, recipe="door-left")),
     ("G", ChangeOver(session=SESSION, sequence=3, recipe="door-left")),
-    ("R", PartQuery(session=SESSION, sequence=4, part="P-1")),
+    ("R", PartQuery(session=SESSION, sequence=4, part="P-1", recipe="DOOR-L")),
     ("G", PartVerdict(session=SESSION, sequence=4, part="P", missing=0, first=None, outcome=Outcome.ACCEPT, reason=Reason.OK)),
     ("G", PartVerdict(session=SESSION, sequence=4, part="P", missing=999, first="W", outcome=Outcome.REJECT, reason=Reason.WELDS_MISSING)),
 ]

@@ -85,7 +85,7 @@ def _waiting(part: str, weld: str | None) -> RobotProtocol:
     robot = RobotProtocol(nonce=lambda: SESSION[:8], framing="twice", **times)
     robot.received(Hello(nonce=SESSION[8:], peer=SESSION[:8]), 0)
     robot.sequence = 65534
-    assert (robot.finish_part(part, 0) if weld is None else robot.trigger(part, weld, None, 0)) is not None
+    assert (robot.finish_part(part, 0, "R1") if weld is None else robot.trigger(part, weld, None, 0)) is not None
     return robot
 
 

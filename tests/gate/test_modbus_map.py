@@ -49,7 +49,7 @@ COMMANDS = st.one_of(
     st.builds(Trigger, session=st.just(SESSION), sequence=SEQUENCES, part=NAMES, weld=NAMES, typology=st.none() | NAMES),
     st.builds(Ack, session=st.just(SESSION), sequence=SEQUENCES, outcome=st.sampled_from(Outcome), done=st.sampled_from(Done)),
     st.builds(ChangeOver, session=st.just(SESSION), sequence=SEQUENCES, recipe=NAMES),
-    st.builds(PartQuery, session=st.just(SESSION), sequence=SEQUENCES, part=NAMES),
+    st.builds(PartQuery, session=st.just(SESSION), sequence=SEQUENCES, part=NAMES, recipe=NAMES),
     st.builds(Heartbeat, session=st.just(SESSION), state=st.sampled_from(State), counter=st.integers(0, 65535)),
 )
 

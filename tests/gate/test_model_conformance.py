@@ -56,7 +56,7 @@ class HeldToTheModel(RuleBasedStateMachine):
     @rule(what=st.sampled_from(["W1", "W2", "part"]))
     def robot_asks(self, what: str) -> None:
         now = self.driven.now
-        data = self.robot.finish_part("P1", now) if what == "part" else self.robot.trigger("P1", what, "T2", now)
+        data = self.robot.finish_part("P1", now, "R1") if what == "part" else self.robot.trigger("P1", what, "T2", now)
         if data is not None:
             self.up += self.decoder.feed(data)
 

@@ -255,7 +255,7 @@ def test_the_pseudo_code_rejects_a_verdict_after_its_own_deadline(robot: Pseudo)
 def test_the_pseudo_code_accepts_a_part_only_when_nothing_is_missing(
     robot: Pseudo, missing: int, first: str | None, reason: Reason, result: str
 ) -> None:
-    robot.call("ask_part", "P1")
+    robot.call("ask_part", "P1", "R1")
     session = robot.names["session"]
     answer = PartVerdict(session=session, sequence=1, part="P1", missing=missing, first=first, outcome=Outcome.ACCEPT, reason=reason)
     robot.said(answer)

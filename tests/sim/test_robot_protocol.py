@@ -174,11 +174,24 @@ def part_verdict(**changes: object) -> PartVerdict:
     return msgspec.structs.replace(good, **changes)
 
 
+def test_a_robot_that_knows_no_recipe_does_not_ask_for_a_part() -> None:
+    robot = Robot(triggered=False)
+    assert robot.protocol.finish_part("P1", 0) is None
+    assert robot.protocol.sequence == 0
+
+
+def test_an_unanswered_change_over_ends_the_session_because_nobody_knows_which_recipe_is_active() -> None:
+    robot = Robot(triggered=False)
+    assert robot.protocol.change_over("R2", 0) is not None
+    robot.protocol.tick(robot.protocol.budget_ns + 1)
+    assert (robot.protocol.session, robot.protocol.no_change, robot.protocol.recipe) == (None, "NO_ANSWER", "")
+
+
 def test_a_proved_part_verdict_is_accepted_and_confirmed() -> None:
     robot = Robot(triggered=False)
-    data = robot.protocol.finish_part("P1", 0)
+    data = robot.protocol.finish_part("P1", 0, "R1")
     assert data is not None
-    assert Decoder("R").feed(data) == [PartQuery(session="00000001cafe0000", sequence=1, part="P1")]
+    assert Decoder("R").feed(data) == [PartQuery(session="00000001cafe0000", sequence=1, part="P1", recipe="R1")]
     robot.protocol.received(part_verdict(), 20 * MS)
     robot.protocol.received(part_verdict(), 30 * MS)
     (result,) = robot.protocol.results
@@ -201,7 +214,7 @@ def test_a_proved_part_verdict_is_accepted_and_confirmed() -> None:
 )
 def test_a_part_verdict_that_differs_in_anything_is_rejected(answer: Message, reason: str) -> None:
     robot = Robot(triggered=False)
-    robot.protocol.finish_part("P1", 0)
+    robot.protocol.finish_part("P1", 0, "R1")
     robot.protocol.received(answer, 20 * MS)
     robot.protocol.received(part_verdict(), 21 * MS)
     assert [(result.accepted, result.reason) for result in robot.protocol.results] == [(False, reason)]
@@ -212,7 +225,7 @@ def test_a_part_verdict_is_no_answer_to_a_trigger_and_none_after_the_deadline() 
     robot = Robot()
     robot.protocol.received(part_verdict(), 20 * MS)
     assert robot.protocol.results[0].reason == "WRONG_TYPE"
-    robot.protocol.finish_part("P1", 30 * MS)
+    robot.protocol.finish_part("P1", 30 * MS, "R1")
     robot.protocol.received(part_verdict(sequence=2), 131 * MS)
     assert (robot.protocol.results[1].accepted, robot.protocol.results[1].reason) == (False, "LATE")
 
@@ -220,7 +233,7 @@ def test_a_part_verdict_is_no_answer_to_a_trigger_and_none_after_the_deadline() 
 def test_a_robot_that_rejected_a_weld_does_not_believe_that_its_part_is_good() -> None:
     robot = Robot()
     robot.protocol.tick(101 * MS)
-    robot.protocol.finish_part("P1", 110 * MS)
+    robot.protocol.finish_part("P1", 110 * MS, "R1")
     robot.protocol.received(part_verdict(sequence=2), 120 * MS)
     assert [(r.accepted, r.reason) for r in robot.protocol.results] == [(False, "NO_ANSWER"), (False, "WELD_REJECTED")]
     assert robot.protocol.anomalies == 1
@@ -231,7 +244,7 @@ def test_a_weld_that_was_accepted_in_the_end_does_not_count_against_its_part() -
     robot.protocol.tick(101 * MS)
     robot.protocol.trigger("P1", "W1", "T2", 110 * MS)
     robot.protocol.received(robot.verdict(sequence=2), 120 * MS)
-    robot.protocol.finish_part("P1", 130 * MS)
+    robot.protocol.finish_part("P1", 130 * MS, "R1")
     robot.protocol.received(part_verdict(sequence=3), 140 * MS)
     assert [r.accepted for r in robot.protocol.results] == [False, True, True]
 
