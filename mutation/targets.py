@@ -17,14 +17,24 @@ class Target(NamedTuple):
         return self.module.replace(".", "/") + ".py"
 
 
-def _gate(name: str, *tests: str) -> Target:
-    return Target(f"edge.gate.{name}", tuple(f"tests/gate/test_{test}.py" for test in tests))
+VALUES = "tests/edge/test_values.py"
 
 
-_SESSION = ("handshake", "parts", "push")
+def _gate(name: str, *tests: str, values: bool = False) -> Target:
+    return Target(f"edge.gate.{name}", (*(f"tests/gate/test_{test}.py" for test in tests), *([VALUES] if values else [])))
+
+
 _RECORDS = ("records", "records_segments", "records_storage", "records_latch")
 TARGETS = (
-    _gate("verdict", "verdict", *_SESSION),
+    _gate("verdict", "verdict", values=True),
+    _gate("codec", "codec", "robot_link_document", values=True),
+    _gate("fields", "codec"),
+    _gate("messages", "codec", "robot_link_document", values=True),
+    _gate("parts", "parts", values=True),
+    _gate("recipe", "recipe", values=True),
+    _gate("latches", "latches"),
+    Target("edge.bundle", ("tests/edge/test_bundle.py", VALUES)),
+    Target("edge.manifest", ("tests/edge/test_manifest.py", VALUES)),
     _gate("modbus_map", "modbus_map", "modbus_document"),
     _gate("modbus_answer", "modbus_map"),
     _gate("rows", "records_rows", "records"),
@@ -33,7 +43,7 @@ TARGETS = (
     _gate("segments", *_RECORDS),
     _gate("records", *_RECORDS),
     _gate("leftovers", *_RECORDS),
-    _gate("latch", *_RECORDS),
+    _gate("latch", "records_latch_file"),
     _gate("latch_watch", *_RECORDS),
     _gate("audit", *_RECORDS),
     _gate("database", *_RECORDS),

@@ -157,7 +157,8 @@ def _routed(facts: Facts) -> bool:
 
 
 def _offered(facts: Facts) -> bool:
-    return facts.asked is None or facts.asked.typology is None or facts.asked.typology in _inspector(facts).typologies
+    typology = _asked(facts).typology
+    return typology is None or typology in _inspector(facts).typologies
 
 
 def _complete(facts: Facts) -> bool:
@@ -248,9 +249,7 @@ BEFORE_FRAME: tuple[Condition[Facts], ...] = (
         always(Reason.BUNDLE_DIFFERS),
         lambda f: f"announced {_inspector(f).bundle[:12]}, pinned {f.pinned[:12]}",
     ),
-    Condition(
-        "typology in the bundle", _offered, always(Reason.TYPOLOGY_UNKNOWN), lambda f: f"{f.asked and f.asked.typology} is not in it"
-    ),
+    Condition("typology in the bundle", _offered, always(Reason.TYPOLOGY_UNKNOWN), lambda f: f"{_asked(f).typology} is not in it"),
 )
 """Conditions that a trigger can fail before any frame came."""
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contract import CONTRACT_VERSION, Outcome, Reason, TriggerId
-from edge.gate.verdict import AFTER_FRAME, BEFORE_FRAME, Asked, Facts, Plan, decide, refuse_early
+from edge.gate.verdict import AFTER_FRAME, BEFORE_FRAME, Asked, Condition, Decision, Facts, Plan, always, decide, judge, refuse_early
 
 SESSION = "0123456789abcdef"
 NAN, INF = math.nan, math.inf
@@ -49,6 +49,21 @@ def test_everything_true_is_accept() -> None:
     assert decide(facts(pinned=""))[:2] == (Outcome.ACCEPT, Reason.OK)
     assert decide(reported(score=0.5, threshold=0.5))[0] is Outcome.ACCEPT
     assert decide(planned())[0] is Outcome.ACCEPT
+
+
+@pytest.mark.parametrize(
+    "given_facts",
+    [
+        facts(now_ns=900),
+        facts(now_ns=1_999),
+        reported(received_ns=1),
+        reported(score=0.0),
+        inspected(known_answers=1),
+        reported(members=(0.1,), members_expected=1),
+    ],
+)
+def test_the_last_value_that_is_allowed_is_accepted(given_facts: Facts) -> None:
+    assert decide(given_facts)[:2] == (Outcome.ACCEPT, Reason.OK)
 
 
 ONE_FALSE: list[tuple[str, Facts, Reason]] = [
@@ -117,7 +132,11 @@ UNNAMED = Asked(session=SESSION, sequence=7, part="P1", weld="W1", typology=None
 def test_a_typology_nobody_names_needs_a_confident_router(confidence: float | None) -> None:
     given_facts = reported(typology_named=None, router_confidence=confidence)
     assert decide(msgspec.structs.replace(given_facts, asked=UNNAMED))[:2] == (Outcome.REJECT, Reason.ROUTER_UNSURE)
-    sure = reported(typology_named=None, router_confidence=0.9)
+
+
+@pytest.mark.parametrize("confidence", [0.001, 0.9, 1.0])
+def test_a_typology_the_router_names_is_as_good_as_another(confidence: float) -> None:
+    sure = reported(typology_named=None, router_confidence=confidence)
     assert decide(msgspec.structs.replace(sure, asked=UNNAMED))[0] is Outcome.ACCEPT
 
 
@@ -187,3 +206,46 @@ def test_what_no_frame_can_change_is_refused_before_one_comes() -> None:
     refused = refuse_early(facts(report=None, inspector=None))
     assert refused is not None
     assert refused.reason is Reason.INSPECTOR_DOWN
+
+
+@pytest.mark.parametrize(
+    ("given_facts", "detail"),
+    [
+        (facts(inspector=None), "not connected"),
+        (facts(inspector_alive=False), "silent"),
+        (facts(pinned="0123456789abcdef"), "announced bbbbbbbbbbbb, pinned 0123456789ab"),
+        (inspected(typologies=("T3",)), "T2 is not in it"),
+        (facts(now_ns=2_002_500, cutoff_ns=1_000_000), "1.002 ms too late"),
+        (facts(now_ns=10**12, cutoff_ns=1), "1000000.000 ms too late"),
+        (reported(bundle="0123456789abcdef"), "judged by 0123456789ab, announced bbbbbbbbbbbb"),
+        (reported(score=0.75), "score 0.750000 above 0.500000"),
+    ],
+)
+def test_the_detail_shows_the_values_that_decided(given_facts: Facts, detail: str) -> None:
+    assert decide(given_facts).detail.partition(": ")[2] == detail
+
+
+@pytest.mark.parametrize("reason", [Reason.OK, "OK", None, "DEFECT"])
+def test_a_condition_that_fails_without_a_reason_is_reject_internal(reason: Reason) -> None:
+    nameless = Condition("nameless", lambda _: False, always(reason), lambda _: "")
+    assert judge(None, (nameless,)) == Decision(Outcome.REJECT, Reason.INTERNAL, "nameless failed without a reason")
+
+
+MISSING = [
+    *[(facts(report=None), condition) for condition in AFTER_FRAME[2:]],
+    *[(facts(inspector=None), condition) for condition in (*BEFORE_FRAME[9:], *AFTER_FRAME[8:10])],
+    *[(facts(asked=None), condition) for condition in (BEFORE_FRAME[15], *AFTER_FRAME[3:5])],
+]
+
+
+@pytest.mark.parametrize(("given_facts", "condition"), MISSING)
+def test_a_condition_that_needs_a_missing_fact_says_so(given_facts: Facts, condition: Condition[Facts]) -> None:
+    outcome, reason, detail = judge(given_facts, (condition,))
+    assert (outcome, reason, detail) == (Outcome.REJECT, Reason.INTERNAL, f"{condition.name}: AssertionError: ")
+
+
+def test_what_a_recipe_says_of_a_trigger_is_only_asked_where_there_are_recipes() -> None:
+    for condition in BEFORE_FRAME[4:8]:
+        assert condition.holds(facts(plan=None)) is True
+        with pytest.raises(AssertionError):
+            condition.detail(facts(plan=None, asked=None))
