@@ -125,6 +125,7 @@ class _Nursery:
     def __init__(self, work: Callable[[], Tally]) -> None:
         self._work = work
         self.tally: Tally | None = None
+        self.stopped = ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> bool | None:
@@ -133,6 +134,8 @@ class _Nursery:
             self.tally = self._work()
         except _Born:
             return None
+        except SystemExit as stopped:  # pytest would print where it came from, not why
+            self.stopped = str(stopped)
         return True
 
 
@@ -147,7 +150,7 @@ def _inside_pytest(target: Target, work: Callable[[], Tally]) -> Tally:
         if os.getpid() != parent:
             os._exit(status)
     if nursery.tally is None:
-        raise SystemExit(f"the tests of {target.module} could not be started")
+        raise SystemExit(nursery.stopped or f"the tests of {target.module} could not be started")
     return nursery.tally
 
 
