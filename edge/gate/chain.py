@@ -40,7 +40,7 @@ def check_chain(connection: sqlite3.Connection, *, newest: int | None = None) ->
     anchor = anchor_of(connection)
     number, previous = anchor
     if newest is not None:
-        last = max(connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0] for table in TABLES)  # noqa: S608
+        last = last_row(connection).number
         if last - newest > anchor.number:
             number, previous = last - newest, _hash_at(connection, last - newest)
     for found, table, values, stored in rows_after(connection, number):
@@ -72,7 +72,7 @@ def _table_after(connection: sqlite3.Connection, table: str, number: int) -> Ite
 
 def _hash_at(connection: sqlite3.Connection, number: int) -> bytes:
     for table in TABLES:
-        row = connection.execute(f"SELECT hash FROM {table} WHERE id = ?", (number,)).fetchone()  # noqa: S608
-        if row is not None and isinstance(row[0], bytes):
-            return row[0]
+        for (found,) in connection.execute(f"SELECT hash FROM {table} WHERE id = ?", (number,)):  # noqa: S608
+            if isinstance(found, bytes):
+                return found
     raise ChainError("a record was removed", seen=f"row {number} is missing", remedy=REMEDY)

@@ -41,7 +41,7 @@ def create(connection: sqlite3.Connection, anchor: Anchor = START) -> None:
 
     Raises DamagedError for another release's file, StorageError for one that is not Cordon's.
     """
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     found = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
     if not found and version == 0:
         _make(connection, anchor)
@@ -87,5 +87,5 @@ def is_damage(exc: sqlite3.Error, path: Path) -> bool:
         return False
     if "readonly" in str(exc):
         # A header with altered format numbers reads as write-protected; so does a file without rights.
-        return path.exists() and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+        return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     return not str(exc).startswith(_ENVIRONMENT)

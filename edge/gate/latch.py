@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,10 +76,9 @@ class Latch:
 
     def acknowledged(self) -> Acknowledgement | None:
         """The note of who removed the latch; None without one (or when it cannot be understood: then nobody is named)."""
-        try:
+        with suppress(OSError, msgspec.DecodeError):
             return msgspec.json.decode(self.note_path.read_bytes(), type=Acknowledgement)
-        except (OSError, msgspec.DecodeError):
-            return None
+        return None
 
     def forget_note(self) -> None:
         """The note is in the records now."""

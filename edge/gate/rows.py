@@ -134,9 +134,7 @@ def clean(value: Any) -> Value:
     if isinstance(value, float):
         # Adding zero turns -0.0, which SQLite does not keep, into 0.0.
         return value + 0.0 if math.isfinite(value) else None
-    if isinstance(value, int):
-        return max(-(2**63), min(2**63 - 1, value))
-    return None
+    return max(-(2**63), min(2**63 - 1, value)) if isinstance(value, int) else None
 
 
 def chained(previous: bytes, table: str, number: int, values: tuple[Value, ...]) -> bytes:
@@ -148,7 +146,7 @@ _COLUMN_TYPES = {"int": "INTEGER", "float": "REAL"}
 
 
 def _column(name: str, annotation: str) -> str:
-    kind = _COLUMN_TYPES.get(annotation.split(" ", maxsplit=1)[0], "TEXT")
+    kind = _COLUMN_TYPES.get(annotation.partition(" ")[0], "TEXT")
     return f"{name} {kind}{'' if 'None' in annotation or kind == 'REAL' else ' NOT NULL'}"
 
 

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.errors import DamagedError, RecordError, StorageError
+from edge.errors import ChainError, DamagedError, RecordError, StorageError
 from edge.gate.chain import START, Anchor, anchor_of, last_row
 from edge.gate.database import QUARANTINE, connect, create, translated
 from edge.gate.latch import sync_folder
@@ -143,10 +143,8 @@ def newest_anchor(live: Path) -> Anchor:
 
 def _begins_after(path: Path, number: int) -> bool:
     """True when the interim file is whole and goes on where the newest sealed one ends."""
-    if not path.exists() or path.stat().st_size == 0:
-        return False
     try:
         with closing(connect(path, immutable=True)) as connection:
             return anchor_of(connection).number == number and last_row(connection)[0] == number
-    except sqlite3.Error:
+    except (sqlite3.Error, ChainError):
         return False

@@ -117,9 +117,8 @@ class Store:
         """What rows take in the live file, without the room that was grown beforehand (and lies in it empty at first)."""
         with translated("the records could not be read", self.path):
             connection = self._connected()
-            pages, free, size = (
-                int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count", "page_size")
-            )
+            names = ("page_count", "freelist_count", "page_size")
+            pages, free, size = (int(value) for name in names for (value,) in connection.execute(f"PRAGMA {name}"))
         return (pages - free) * size
 
     def rotate(self) -> Segment | None:
@@ -148,8 +147,8 @@ class Store:
     def _rest(self) -> bool:
         """Write the whole WAL into the file and leave WAL mode: a sealed file is read alone. False when somebody else has it open."""
         with translated("the records could not be checkpointed", self.path):
-            found: str = self._connected().execute("PRAGMA journal_mode = DELETE").fetchone()[0]
-        return found == "delete"
+            found: list[tuple[str]] = self._connected().execute("PRAGMA journal_mode = DELETE").fetchall()
+        return found == [("delete",)]
 
     def leftovers(self, now_ns: int) -> list[Row]:
         """Rows that close what an earlier gate left open: triggers without verdict, verdicts without disposition."""
@@ -199,8 +198,8 @@ class Store:
             connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
             connection.execute("PRAGMA journal_size_limit = -1").fetchall()
             create(connection)
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if whole else "ok"
-            if found != "ok":
+            found = connection.execute("PRAGMA quick_check(1)").fetchall() if whole else [("ok",)]
+            if found != [("ok",)]:
                 raise DamagedError(f"the records {self.path} are damaged", seen=found, remedy=QUARANTINE)
             self._anchor = anchor_of(connection)
             check_chain(connection, newest=TAIL)

@@ -50,7 +50,12 @@ def test_the_columns_under_the_hash_are_all_but_the_number_and_the_hash(table: s
 
 
 def test_there_are_four_kinds_of_rows() -> None:
-    assert TABLES == {"triggers": TriggerRow, "verdicts": VerdictRow, "dispositions": DispositionRow, "events": EventRow}
+    assert list(TABLES.items()) == [
+        ("triggers", TriggerRow),
+        ("verdicts", VerdictRow),
+        ("dispositions", DispositionRow),
+        ("events", EventRow),
+    ]
 
 
 def test_a_disposition_is_one_of_nine_words() -> None:
@@ -113,5 +118,4 @@ def test_a_verdict_without_a_frame_names_none() -> None:
 @pytest.mark.parametrize("kind", TABLES.values())
 def test_a_row_cannot_be_changed_and_is_given_by_name(kind: type[Row]) -> None:
     assert kind.__struct_config__.frozen
-    with pytest.raises(TypeError, match="positional"):
-        kind("session", 1, "part", "weld", None, "word", "word", "word", "word", 5, 6, 7)  # type: ignore[call-arg]
+    assert kind.__match_args__ == ()
