@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -130,6 +131,8 @@ class _Nursery:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> bool | None:
         """In the parent nothing is collected; every child goes on to collect and to test."""
+        gc.collect()
+        gc.freeze()  # else every child copies the pages of all these objects
         try:
             self.tally = self._work()
         except _Born:

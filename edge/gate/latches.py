@@ -15,11 +15,11 @@ MAX_REASONS = 32
 
 
 class Window:
-    """Counts things within a sliding time; holds at most `limit` entries."""
+    """Counts things within a sliding time; holds what it counted, so that whoever counts must clear it at a limit."""
 
-    def __init__(self, limit: int, window_ns: int) -> None:
+    def __init__(self, window_ns: int) -> None:
         self._window_ns = window_ns
-        self._seen: deque[tuple[int, int]] = deque(maxlen=max(1, limit))
+        self._seen: deque[tuple[int, int]] = deque()
 
     def add(self, count: int, now_ns: int) -> int:
         """Count these; returns how many there were within the window."""
@@ -40,8 +40,8 @@ class Latches:
         """More than `noise_limit` broken frames within 10 s are a reason; 0: they never are."""
         self.reasons: tuple[str, ...] = ()
         self._limit = noise_limit
-        self._noise = Window(noise_limit + 1, NOISE_WINDOW_NS)
-        self._failures = Window(FAILURES, FAILURE_WINDOW_NS)
+        self._noise = Window(NOISE_WINDOW_NS)
+        self._failures = Window(FAILURE_WINDOW_NS)
 
     def add(self, why: str) -> bool:
         """Put a reason in force; False when it was already, or when there are so many that one more says nothing."""
@@ -57,9 +57,11 @@ class Latches:
         self._failures.clear()
 
     def noise(self, count: int, now_ns: int) -> str | None:
-        """Broken frames arrived; returns the reason to latch once there are too many."""
+        """`count` (1 or more) broken frames arrived; returns the reason to latch once there are too many."""
+        if not self._limit:
+            return None
         seen = self._noise.add(count, now_ns)
-        if not self._limit or seen <= self._limit:
+        if seen <= self._limit:
             return None
         self._noise.clear()
         return f"noise on the robot's line: {seen} broken frames within {NOISE_WINDOW_NS // 10**9} s"

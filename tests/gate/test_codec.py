@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from longest import longest_messages
 
 from edge.contract import Outcome, Reason
-from edge.gate.codec import MAX_FRAME_BYTES, MAX_TWICE_BYTES, SEED, Decoder, encode_frame
+from edge.gate.codec import MAX_FRAME_BYTES, MAX_TWICE_BYTES, SEED, Counters, Decoder, encode_frame
 from edge.gate.messages import (
     CODES,
     Ack,
@@ -72,6 +72,11 @@ def test_the_longest_part_verdict_is_exactly_as_long_as_a_frame_may_be(framing: 
         assert Decoder(direction, framing).feed(frame) == [message]
         lengths.append(len(frame))
     assert max(lengths) == limit
+
+
+def test_the_total_counts_every_kind_once() -> None:
+    assert Counters(bad_crc=1, too_long=20, garbage=300, echoed=4_000, malformed=50_000).total() == 54_321
+    assert Counters().total() == 0
 
 
 def test_a_decoder_takes_only_the_framing_it_was_made_for() -> None:

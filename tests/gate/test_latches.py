@@ -2,7 +2,7 @@ import pytest
 from gate_kit import BUNDLE, MS, Driven, a_state
 
 from edge.contract import Outcome, Reason, TriggerId
-from edge.gate.latches import MAX_REASONS, Latches
+from edge.gate.latches import Latches
 from edge.gate.messages import Done, Heartbeat, Hello, Nak, Refusal, State
 
 S = 1_000 * MS
@@ -240,8 +240,8 @@ def test_the_push_profile_obeys_latches_too() -> None:
 
 def test_reasons_are_bounded_and_each_is_told_once() -> None:
     latches = Latches(10)
-    assert [latches.add(f"reason {number % 40}") for number in range(100)].count(True) == MAX_REASONS
-    assert latches.reasons[0] == "reason 0"
+    assert [latches.add(f"reason {number % 40}") for number in range(100)].count(True) == 32
+    assert latches.reasons == tuple(f"reason {number}" for number in range(32))
     latches.clear()
     assert latches.reasons == ()
 
@@ -261,3 +261,27 @@ def test_a_window_forgets_exactly_at_its_end() -> None:
     assert latches.noise(1, 0) is None
     assert latches.noise(1, 10 * S) is None
     assert latches.noise(1, 20 * S - 1) is not None
+
+
+@pytest.mark.parametrize(("third_ns", "latched"), [(60 * S - 1, True), (60 * S, False)])
+def test_three_failures_count_within_less_than_a_minute(third_ns: int, latched: bool) -> None:
+    latches = Latches(1)
+    assert latches.failure(Reason.GPU_FAULT, "", 0) is None
+    assert latches.failure(Reason.GPU_FAULT, "", 0) is None
+    assert (latches.failure(Reason.GPU_FAULT, "", third_ns) is not None) == latched
+
+
+def test_what_has_latched_is_not_counted_again() -> None:
+    latches = Latches(2)
+    assert latches.noise(3, 0) is not None
+    assert [latches.noise(1, 0) for _ in range(2)] == [None, None]
+    assert latches.noise(1, 0) == "noise on the robot's line: 3 broken frames within 10 s"
+    assert latches.noise(1, 0) is None
+    found = [latches.failure(Reason.ENGINE_FAILED, str(number), 0) for number in range(6)]
+    assert [why is not None for why in found] == [False, False, True] * 2
+    assert str(found[5]) == "3 engine or GPU failures within 60 s, the last one: ENGINE_FAILED 5"
+
+
+def test_without_a_limit_no_noise_ever_latches() -> None:
+    latches = Latches(0)
+    assert [latches.noise(1_000_000, 0) for _ in range(3)] == [None] * 3

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_a_recipe_names_its_welds_in_order_with_their_typologies(tmp_path: Path)
     door = book.recipes["DOOR-L"]
     assert door.welds == ("W1", "W2")
     assert [door.typology(weld) for weld in ("W1", "W2", "W3")] == ["T2", "T3", None]
-    assert len(book.sha256) == 64
+    assert book.sha256 == hashlib.sha256(FILE.encode()).hexdigest()
 
 
 def test_a_part_may_have_999_welds_and_not_one_more(tmp_path: Path) -> None:
@@ -79,3 +80,28 @@ def test_a_file_that_is_missing_or_no_text_is_a_clear_error(tmp_path: Path) -> N
     (tmp_path / "recipe.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load_recipes(tmp_path / "recipe.toml")
+
+
+def recipes(count: int) -> str:
+    return "".join(f'[[recipe]]\nname = "R{n}"\nweld = [{{ name = "W1", typology = "T2" }}]\n' for n in range(1, count + 1))
+
+
+def test_a_file_may_have_1000_recipes_and_not_one_more(tmp_path: Path) -> None:
+    assert len(load_recipes(write(tmp_path, recipes(1_000))).recipes) == 1_000
+    with pytest.raises(ConfigError, match="1001 recipes"):
+        load_recipes(write(tmp_path, recipes(1_001)))
+
+
+def test_no_more_than_twenty_recipes_are_offered_for_an_unknown_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Name one of: R1, .*, R19, R20$"):
+        load_recipes(write(tmp_path, recipes(22)), "R23")
+
+
+def test_a_file_of_many_brackets_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_recipes(write(tmp_path, "a = " + "[" * 100_000))
+
+
+@pytest.mark.parametrize("name", ["D", "D" * 24, "0.a_b-c"])
+def test_a_name_may_be_as_long_as_the_line_allows(tmp_path: Path, name: str) -> None:
+    assert load_recipes(write(tmp_path, FILE.replace("DOOR-L", name)), name).recipes[name].name == name

@@ -213,6 +213,8 @@ def test_what_no_frame_can_change_is_refused_before_one_comes() -> None:
     [
         (facts(inspector=None), "not connected"),
         (facts(inspector_alive=False), "silent"),
+        (inspected(ready=False, fault="no device"), "no device"),
+        (inspected(camera_alive=False), "ready=True known answers=4 camera alive=False"),
         (facts(pinned="0123456789abcdef"), "announced bbbbbbbbbbbb, pinned 0123456789ab"),
         (inspected(typologies=("T3",)), "T2 is not in it"),
         (facts(now_ns=2_002_500, cutoff_ns=1_000_000), "1.002 ms too late"),
