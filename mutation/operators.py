@@ -129,7 +129,7 @@ def _meaning(source: str) -> str:
             node.annotation = ast.Constant(0)
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [part for part in body if not _text_alone(part)] or [ast.Pass()]  # type: ignore[attr-defined]
+            node.body = [part for part in body if not _idle(part)] or [ast.Pass()]  # type: ignore[attr-defined]
     return ast.dump(tree)
 
 
@@ -142,7 +142,10 @@ def _function_at(source: str, number: int) -> str:
     return max(around, key=lambda node: node.lineno).name if around else ""
 
 
-def _text_alone(node: ast.AST) -> bool:
+def _idle(node: ast.AST) -> bool:
+    """A text, or the type of an attribute that gets its value elsewhere."""
+    if isinstance(node, ast.AnnAssign):
+        return node.value is None and isinstance(node.target, ast.Attribute)
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 

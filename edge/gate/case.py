@@ -59,11 +59,11 @@ Action = Send | Record | Tell | Discard | Latch
 class Stage(enum.Enum):
     """How far a trigger has come; stages only move forward."""
 
-    WAITING = 0  # for a report
-    COMMITTING = 1  # ACCEPT decided, its record not yet durable
-    SENDING = 2  # handed to the port, not all of it gone
-    SENT = 3  # waiting for the robot's confirmation
-    CLOSED = 4  # disposition recorded
+    WAITING = enum.auto()  # for a report
+    COMMITTING = enum.auto()  # ACCEPT decided, its record not yet durable
+    SENDING = enum.auto()  # handed to the port, not all of it gone
+    SENT = enum.auto()  # waiting for the robot's confirmation
+    CLOSED = enum.auto()  # disposition recorded
 
 
 @dataclass

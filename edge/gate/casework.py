@@ -25,11 +25,11 @@ class CaseWork(ABC):
         self.settings = settings
         self.session: str | None = None
         self.store_healthy = True
-        self.inspector: InspectorState | None = None
+        self.inspector: InspectorState | None
+        self._silent_ns: int | None
+        """When the inspector counts as silent; None: it does already, or none is connected."""
         self._latches = Latches(settings.latch_noise)
         self._link = False
-        self._connected = False
-        self._silent = False
         self._last_refused = ""
         self._cases: OrderedDict[int, Case] = OrderedDict()
         self._closed: OrderedDict[int, Case] = OrderedDict()
@@ -74,7 +74,7 @@ class CaseWork(ABC):
             asked=case.asked if case.stage is Stage.WAITING else None,
             report=report,
             inspector=self.inspector,
-            inspector_alive=self._connected and not self._silent,
+            inspector_alive=self._silent_ns is not None,
             pinned=self.settings.pinned,
             store_healthy=self.store_healthy,
             latched=self.latched,
@@ -107,7 +107,7 @@ class CaseWork(ABC):
         self.note("records", reason, f"trigger {case.key.sequence}: {case.note}", now_ns)
 
     def _no_frame(self, case: Case, now_ns: int) -> None:
-        decision = refuse_early(self._facts(case, None, now_ns)) or decide(self._facts(case, None, now_ns))
+        decision = decide(self._facts(case, None, now_ns))
         if decision.reason is Reason.NO_FRAME and self._last_refused:
             decision = decision._replace(detail=f"{decision.detail}; last refused: {self._last_refused}")
         self._conclude(case, decision, None, now_ns)

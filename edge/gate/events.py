@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from edge.contract import Reason
 from edge.gate.rows import EventRow
 
@@ -15,10 +17,8 @@ MAX_KEYS = 64
 @dataclass
 class _Pending:
     start_ns: int
-    first_ns: int = 0
-    at_ns: int = 0
-    count: int = 0
-    detail: str = ""
+    kept: EventRow | None = None
+    """What came since, as one row."""
 
 
 class EventBook:
@@ -36,10 +36,8 @@ class EventBook:
         if pending is None:
             self._pending[key] = _Pending(start_ns=now_ns)
             return _row(key, detail, count, now_ns, now_ns)
-        if pending.count == 0:
-            pending.first_ns = now_ns
-        pending.count += count
-        pending.at_ns, pending.detail = now_ns, detail
+        kept = pending.kept or _row(key, detail, 0, now_ns, now_ns)
+        pending.kept = msgspec.structs.replace(kept, detail=detail, count=kept.count + count, at_ns=now_ns)
         return None
 
     def due(self, now_ns: int, *, everything: bool = False) -> list[EventRow]:
@@ -48,8 +46,8 @@ class EventBook:
         rows = []
         for key in over:
             pending = self._pending.pop(key)
-            if pending.count:
-                rows.append(_row(key, pending.detail, pending.count, pending.first_ns, pending.at_ns))
+            if pending.kept is not None:
+                rows.append(pending.kept)
                 if not everything:
                     self._pending[key] = _Pending(start_ns=now_ns)
         return rows

@@ -21,7 +21,8 @@ class HandshakeSession(RobotSession):
     def __init__(self, settings: Settings, nonce: Callable[[], str], recipes: Mapping[str, Recipe] | None = None) -> None:
         """`nonce` gives 8 fresh random hex digits. Without `recipes` welds are judged one by one and no part has a verdict."""
         super().__init__(settings, nonce, recipes)
-        self._early_word: tuple[object, ...] = ()
+        self._early_word: tuple[object, ...]
+        """What the inspector said of itself when the report came that is kept for its trigger."""
         self._changed: tuple[ChangeOver, ChangeOver | Nak] | None = None
         """The last change-over and its answer."""
 

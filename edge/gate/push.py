@@ -43,13 +43,13 @@ class PushSession(GateSession):
             self._reply(Nak(session=message.nonce + "0" * 8, sequence=0, reason=Refusal.PROFILE), now_ns)
 
     def _reported(self, report: Report, now_ns: int) -> None:
-        if not self._link or self.session is None:
+        if self.session is None:
             self.note("frame", Reason.SESSION_LOST, f"{report.part} {report.weld}: the port is down", now_ns, camera=report.camera)
             return
         if self._sequence >= MAX_SEQUENCE:
             self._void(Disposition.SESSION_LOST, "sequence used up", now_ns)
             self._new_session(now_ns)
-        case = self._open(self._asked(report), report.received_ns if 0 < report.received_ns <= now_ns else now_ns)
+        case = self._open(self._asked(report, self.session), report.received_ns if 0 < report.received_ns <= now_ns else now_ns)
         rows = (case.trigger_row(),)
         frame = (report.camera, report.counter, report.payload_hash)
         if report.reason is Reason.OK and frame in self._judged:
@@ -62,11 +62,10 @@ class PushSession(GateSession):
             self._judge(case, report, now_ns, rows=rows)
         self._judged.append(frame)
 
-    def _asked(self, report: Report) -> Asked:
-        assert self.session is not None
+    def _asked(self, report: Report, session: str) -> Asked:
         self._sequence += 1
         part, weld = (name if NAME.match(name) else "UNKNOWN" for name in (report.part, report.weld))
-        return Asked(session=self.session, sequence=self._sequence, part=part, weld=weld, typology=None, by="frame")
+        return Asked(session=session, sequence=self._sequence, part=part, weld=weld, typology=None, by="frame")
 
     def _after_sending(self, case: Case, now_ns: int) -> None:
         self._close(case, Disposition.UNCONFIRMED, "", now_ns)

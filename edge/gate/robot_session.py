@@ -16,8 +16,6 @@ from edge.gate.session import GateSession
 from edge.gate.settings import NS_PER_MS, Settings
 from edge.gate.verdict import Asked, refuse_early
 
-NO_SESSION = "0" * 16
-
 
 class RobotSession(GateSession):
     """A session as both nonces name it; everything but hello must name it too."""
@@ -26,17 +24,18 @@ class RobotSession(GateSession):
         """`nonce` gives 8 fresh random hex digits. Without `recipes` welds are judged one by one and no part has a verdict."""
         super().__init__(settings, nonce)
         self._parts = Parts(recipes, settings.recipe) if recipes is not None else None
-        self._robot_nonce = ""
-        self._hello = Hello(nonce="00000000")
-        self._last = 0
-        """Highest sequence of this session."""
-        self._robot_ns = 0
-        self._robot_counter: int | None = None
-        self._beat_ns = 0
         self._beats = 0
-        self._said = State.WAIT
+        # set when a session begins, and meaningless without one
+        self._robot_nonce: str
+        self._hello: Hello
+        self._last: int
+        """Highest sequence of this session."""
+        self._robot_ns: int
+        self._robot_counter: int | None
+        self._beat_ns: int
+        self._said: State
         """The last heartbeat's state."""
-        self._early: Report | None = None
+        self._early: Report | None
 
     def next_ns(self, now_ns: int) -> int:
         """When `tick` is due at the latest."""
@@ -48,10 +47,10 @@ class RobotSession(GateSession):
         if isinstance(message, Hello):
             self._hello_from(message, now_ns)
             return
-        session = getattr(message, "session", NO_SESSION)
-        if self.session is None or session != self.session:
-            self.note("session", Reason.SESSION_LOST, f"{type(message).__name__} for session {session}, open is {self.session}", now_ns)
-            self._nak(session, getattr(message, "sequence", 0), Refusal.SESSION, now_ns)
+        if message.session != self.session:
+            text = f"{type(message).__name__} for session {message.session}, open is {self.session}"
+            self.note("session", Reason.SESSION_LOST, text, now_ns)
+            self._nak(message.session, 0 if isinstance(message, Heartbeat) else message.sequence, Refusal.SESSION, now_ns)
             return
         if not isinstance(message, Heartbeat):
             self._robot_ns = now_ns
@@ -87,11 +86,9 @@ class RobotSession(GateSession):
             return Refusal.VERSION
         if hello.profile != "H":
             return Refusal.PROFILE
-        if 0 < hello.deadline_ms * NS_PER_MS < self.settings.budget_ns:
+        if hello.deadline_ms and hello.deadline_ms * NS_PER_MS < self.settings.budget_ns:
             return Refusal.DEADLINE
-        if hello.must & FEATURE_PARTS and self._parts is None:
-            return Refusal.RECIPE
-        return None
+        return Refusal.RECIPE if hello.must & FEATURE_PARTS and self._parts is None else None
 
     @property
     def _must(self) -> int:
@@ -129,7 +126,7 @@ class RobotSession(GateSession):
         if not self.idle:
             return State.BUSY
         assert self.session is not None
-        probe = Asked(session=self.session, sequence=1, part="-", weld="-", typology=None, by="trigger")
+        probe = Asked(session=self.session, sequence=self._last, part="-", weld="-", typology=None, by="trigger")
         refused = refuse_early(self._facts(Case(asked=probe, opened_ns=now_ns, cutoff_ns=now_ns, deadline_ns=now_ns), None, now_ns))
         if refused is None:
             return State.READY

@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 
 from edge.contract import FrameEvent, InspectorState, Outcome, Reason, Report, ToGate, TriggerId
 from edge.gate.case import Action, Stage, Ticket
-from edge.gate.casework import HISTORY, CaseWork
+from edge.gate.casework import CaseWork
 from edge.gate.latches import FAILURE_REASONS
 from edge.gate.messages import Message
 from edge.gate.rows import Disposition
-from edge.gate.settings import NS_PER_MS, Settings, settings_from
+from edge.gate.settings import Settings
 from edge.gate.verdict import Decision
 
-__all__ = ["HISTORY", "NS_PER_MS", "GateSession", "Settings", "settings_from"]
+LONGEST_NS = 10**9
+"""Longest time between two ticks."""
 
 
 class GateSession(CaseWork):
@@ -24,9 +25,7 @@ class GateSession(CaseWork):
         """`nonce` gives 8 fresh random hex digits."""
         super().__init__(settings)
         self._nonce = nonce
-        self._heard_ns = 0
-        self._counted = False
-        """A failure of the engine was counted since the inspector connected."""
+        self._no_inspector()
 
     def take(self) -> list[Action]:
         """The actions asked for since the last call, to be done in this order."""
@@ -35,11 +34,9 @@ class GateSession(CaseWork):
 
     def next_ns(self, now_ns: int) -> int:
         """When `tick` is due at the latest."""
-        due = [case.cutoff_ns for case in self._cases.values() if case.stage in (Stage.WAITING, Stage.COMMITTING)]
-        if self._connected and not self._silent:
-            due.append(self._heard_ns + self.settings.inspector_silence_ns)
-        events_ns = self._events.next_ns()
-        return min([*due, now_ns + 10**9] if events_ns is None else [*due, events_ns, now_ns + 10**9])
+        cases = [case.cutoff_ns for case in self._cases.values() if case.stage in (Stage.WAITING, Stage.COMMITTING)]
+        others = [due_ns for due_ns in (self._silent_ns, self._events.next_ns()) if due_ns is not None]
+        return min([now_ns + LONGEST_NS, *cases, *others])
 
     # the link
 
@@ -89,18 +86,24 @@ class GateSession(CaseWork):
 
     def inspector_up(self, now_ns: int) -> None:
         """An inspector connected; it counts as ready only once it says so."""
-        self._connected, self._silent, self.inspector, self._heard_ns = True, False, None, now_ns
+        self._no_inspector()
+        self._connected, self._silent_ns = True, now_ns + self.settings.inspector_silence_ns
+
+    def _no_inspector(self) -> None:
+        self._connected, self._silent_ns, self.inspector = False, None, None
         self._counted = False
+        """A failure of the engine was counted since the inspector connected."""
 
     def inspector_down(self, why: str, now_ns: int) -> None:
         """The inspector's connection ended: whatever waits for it is rejected at once."""
-        self._connected, self.inspector = False, None
+        self._no_inspector()
         self.note("inspector", Reason.INSPECTOR_DOWN, why, now_ns)
         self._reject_hopeless(now_ns)
 
     def told(self, message: ToGate, now_ns: int) -> None:
         """A message of the inspector."""
-        self._heard_ns, self._silent = now_ns, False
+        if self._connected:
+            self._silent_ns = now_ns + self.settings.inspector_silence_ns
         if isinstance(message, Report):
             self._reported(message, now_ns)
             self._count_failure(message.reason, message.detail, now_ns)
@@ -185,8 +188,8 @@ class GateSession(CaseWork):
 
     def tick(self, now_ns: int) -> None:
         """Do what is due."""
-        if self._connected and not self._silent and now_ns >= self._heard_ns + self.settings.inspector_silence_ns:
-            self._silent = True
+        if self._silent_ns is not None and now_ns >= self._silent_ns:
+            self._silent_ns = None
             self.note("inspector", Reason.INSPECTOR_DOWN, "silent", now_ns)
             self._reject_hopeless(now_ns)
         for case in list(self._cases.values()):
