@@ -131,14 +131,14 @@ class Form:
 
     def write(self, message: Message) -> bytes:
         """The body in ASCII. Raises ValueError when a field does not fit the protocol."""
-        texts = [write(getattr(message, name)) for name, write in self._write]
-        body = f"{self.prefix},{','.join(texts)}"
+        texts = {name: write(getattr(message, name)) for name, write in self._write}
+        body = f"{self.prefix},{','.join(texts.values())}"
         if self._match(body) is None:
             raise self._unfit(texts)
         return body.encode("ascii")
 
-    def _unfit(self, texts: list[str]) -> ValueError:
-        wrong = {n: t for (n, f), t in zip(self._fields.items(), texts, strict=True) if re.fullmatch(f.pattern, t) is None}
+    def _unfit(self, texts: dict[str, str]) -> ValueError:
+        wrong = {name: text for name, text in texts.items() if re.fullmatch(self._fields[name].pattern, text) is None}
         return ValueError(f"{self.kind.__name__} does not fit the serial line: {wrong}")
 
 

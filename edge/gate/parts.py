@@ -201,8 +201,8 @@ class Parts:
 
     def missing(self, name: str) -> tuple[Missing, ...]:
         """Welds of the active recipe that do not count as accepted for this part, in the recipe's order."""
-        part = self._open.get(name) or _Part(since=0)
-        found = ((weld, self._lack(part, weld)) for weld in self.welds)
+        part = self._open.get(name)
+        found = ((weld, self._lack(part, weld) if part else "was not shown") for weld in self.welds)
         return tuple(Missing(weld, why) for weld, why in found if why)
 
     def accepted(self, name: str) -> int:

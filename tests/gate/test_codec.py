@@ -10,6 +10,7 @@ from longest import longest_messages
 
 from edge.contract import Outcome, Reason
 from edge.gate.codec import MAX_FRAME_BYTES, MAX_TWICE_BYTES, SEED, Counters, Decoder, encode_frame
+from edge.gate.fields import FORMS
 from edge.gate.messages import (
     CODES,
     Ack,
@@ -72,6 +73,18 @@ def test_the_longest_part_verdict_is_exactly_as_long_as_a_frame_may_be(framing: 
         assert Decoder(direction, framing).feed(frame) == [message]
         lengths.append(len(frame))
     assert max(lengths) == limit
+
+
+def test_a_form_knows_how_many_texts_follow_its_prefix() -> None:
+    for direction, message in longest_messages():
+        (form,) = (form for form in FORMS[direction] if form.kind is type(message))
+        assert form.write(message).count(b",") == form.texts
+
+
+def test_a_field_that_does_not_fit_is_named_alone() -> None:
+    wrong = Trigger(session="x", sequence=1, part="P,1", weld="W")
+    with pytest.raises(ValueError, match=r"^Trigger does not fit the serial line: {'session': 'x', 'part': 'P,1'}$"):
+        encode_frame(wrong, "R")
 
 
 def test_the_total_counts_every_kind_once() -> None:

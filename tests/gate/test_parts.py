@@ -6,8 +6,8 @@ import pytest
 from gate_kit import Driven, a_recipe, a_state
 
 from edge.contract import Outcome, Reason
-from edge.gate.messages import FEATURE_PARTS, FEATURE_TWICE, ChangeOver, Done, Hello, Nak, Refusal, TriggerAck
-from edge.gate.parts import MAX_OPEN, NOTE_CHARS, PART, Missing, PartFacts, decide_part, notes_of
+from edge.gate.messages import FEATURE_PARTS, FEATURE_TWICE, ChangeOver, Done, Hello, Nak, Refusal, Trigger, TriggerAck
+from edge.gate.parts import MAX_OPEN, NOTE_CHARS, PART, Missing, PartFacts, Parts, decide_part, notes_of
 from edge.gate.rows import TriggerRow
 from edge.gate.verdict import Asked
 
@@ -578,6 +578,46 @@ def test_nonsense_in_any_fact_never_accepts_a_part(name: str, value: object) -> 
     assert decide_part(msgspec.structs.replace(GOOD, **{name: value})).outcome is not Outcome.ACCEPT
 
 
+def test_a_part_of_one_accepted_weld_is_accepted() -> None:
+    assert decide_part(msgspec.structs.replace(GOOD, welds=1, accepted=1))[0] is Outcome.ACCEPT
+
+
+@pytest.mark.parametrize(
+    ("now_ns", "cutoff_ns", "detail"),
+    [(2_002_500, 1_000_000, "1.002 ms too late"), (10**12, 1, "1000000.000 ms too late")],
+)
+def test_a_part_verdict_that_is_late_says_by_how_much(now_ns: int, cutoff_ns: int, detail: str) -> None:
+    late = decide_part(msgspec.structs.replace(GOOD, now_ns=now_ns, cutoff_ns=cutoff_ns))
+    assert late == (Outcome.REJECT, Reason.DEADLINE, f"before the deadline: {detail}")
+
+
+def test_a_weld_whose_trigger_is_still_open_is_missing() -> None:
+    book = Parts({"R1": a_recipe("R1")}, "R1")
+    book.show(Trigger(session=SESSION, sequence=1, part="P1", weld="W1"))
+    assert book.accepted("P1") == 0
+    assert book.missing("P1")[0] == Missing("W1", "has no verdict yet")
+
+
+def test_sixteen_parts_may_be_open() -> None:
+    book = Parts({"R1": a_recipe("R1")}, "R1")
+    for number in range(16):
+        trigger = Trigger(session=SESSION, sequence=number + 1, part=f"P{number}", weld="W1")
+        assert book.plan(trigger).room is True
+        book.show(trigger)
+    last = Trigger(session=SESSION, sequence=17, part="P17", weld="W1")
+    assert book.plan(last).room is False
+    book.show(last)
+    assert "P17" not in book.open
+    assert len(book.open) == MAX_OPEN
+
+
+@pytest.mark.parametrize(("chars", "texts"), [(1_882, 1), (1_883, 2)])
+def test_a_note_may_have_1900_characters(chars: int, texts: int) -> None:
+    notes = notes_of((Missing("A", "x" * chars), Missing("B", "y")))
+    assert len(notes) == texts
+    assert "".join(notes) == f"2 missing: A {'x' * chars}, B y"
+
+
 def test_a_part_without_welds_is_never_accepted() -> None:
     assert decide_part(msgspec.structs.replace(GOOD, welds=0, accepted=0))[1] is Reason.WELDS_MISSING
 
@@ -586,4 +626,5 @@ def test_notes_are_cut_between_welds() -> None:
     texts = notes_of(tuple(Missing(f"W{number}", "was not shown") for number in range(999)))
     assert texts[0].startswith("999 missing: W0 was not shown, W1 ")
     assert all(len(text) <= NOTE_CHARS for text in texts)
+    assert all(len(text) > NOTE_CHARS - 30 for text in texts[:-1])
     assert "".join(texts).count("was not shown") == 999
