@@ -24,7 +24,7 @@ class PushSession(GateSession):
 
     def __init__(self, settings: Settings, nonce: Callable[[], str]) -> None:
         super().__init__(settings, nonce)
-        self._sequence = 0
+        self._sequence: int
         self._judged: deque[tuple[str, int, str]] = deque(maxlen=64)
 
     def link_up(self, now_ns: int) -> None:
@@ -49,7 +49,8 @@ class PushSession(GateSession):
         if self._sequence >= MAX_SEQUENCE:
             self._void(Disposition.SESSION_LOST, "sequence used up", now_ns)
             self._new_session(now_ns)
-        case = self._open(self._asked(report, self.session), report.received_ns if 0 < report.received_ns <= now_ns else now_ns)
+        opened_ns = min(report.received_ns, now_ns) if report.received_ns > 0 else now_ns
+        case = self._open(self._asked(report, self.session), opened_ns)
         rows = (case.trigger_row(),)
         frame = (report.camera, report.counter, report.payload_hash)
         if report.reason is Reason.OK and frame in self._judged:
