@@ -129,8 +129,15 @@ def _meaning(source: str) -> str:
             node.annotation = ast.Constant(0)
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [part for part in body if not _idle(part)] or [ast.Pass()]  # type: ignore[attr-defined]
+            kept = [part for part in body if not _idle(part)]
+            while kept and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and ast.dump(kept[-1]) in _LAST:
+                kept.pop()
+            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
     return ast.dump(tree)
+
+
+_LAST = [ast.dump(ast.parse(text).body[0]) for text in ("pass", "return", "return None")]
+"""At the end of a function these say what is so without them."""
 
 
 def _function_at(source: str, number: int) -> str:
