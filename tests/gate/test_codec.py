@@ -13,6 +13,9 @@ from edge.gate.codec import MAX_FRAME_BYTES, MAX_TWICE_BYTES, SEED, Counters, De
 from edge.gate.fields import FORMS
 from edge.gate.messages import (
     CODES,
+    FEATURE_PARTS,
+    FEATURE_TWICE,
+    KNOWN_FEATURES,
     Ack,
     ChangeOver,
     Direction,
@@ -85,6 +88,16 @@ def test_a_field_that_does_not_fit_is_named_alone() -> None:
     wrong = Trigger(session="x", sequence=1, part="P,1", weld="W")
     with pytest.raises(ValueError, match=r"^Trigger does not fit the serial line: {'session': 'x', 'part': 'P,1'}$"):
         encode_frame(wrong, "R")
+
+
+def test_what_a_message_does_not_say_is_as_documented() -> None:
+    assert encode_frame(Hello(nonce="deadbeef"), "R").startswith(b"$RH,deadbeef,00000000,1,1,1,0000,H,0*")
+    assert encode_frame(Heartbeat(session=SESSION, state=State.WAIT, counter=0), "G").startswith(f"$GB,{SESSION},WAIT,0,00000000*".encode())
+    assert (FEATURE_PARTS, FEATURE_TWICE, KNOWN_FEATURES) == (0x0001, 0x0002, 0x0003)
+
+
+def test_the_codes_are_those_of_the_document() -> None:
+    assert CODES == {Outcome.ACCEPT: 0xF85A, Outcome.REJECT: 0xC5B0, Outcome.NO_VERDICT: 0x1C87}
 
 
 def test_the_total_counts_every_kind_once() -> None:
