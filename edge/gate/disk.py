@@ -56,7 +56,6 @@ class Reserve:
                 os.close(descriptor)
         except OSError:
             self.release()
-            return False
         return self.held
 
     def release_for(self, exc: CordonError) -> bool:
@@ -70,5 +69,5 @@ class Reserve:
         """Give it back; True when there was something to give."""
         had = self.bytes > 0 and self.path.exists()
         with suppress(OSError):
-            self.path.unlink(missing_ok=True)
+            self.path.unlink()
         return had

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -11,8 +13,6 @@ import msgspec
 from edge.errors import StorageError
 from edge.gate.latch import replace_durably
 from edge.gate.segments import Segment, head_of
-
-_BLOCK = 1024 * 1024
 
 
 class ExportedFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,19 +57,18 @@ def mark_exported(segment: Segment, files: Sequence[Path]) -> Path:
 
 def is_exported(segment: Segment) -> bool:
     """True only when a marker names exactly these rows and the hash that the file really ends with."""
-    try:
+    exported = False
+    with suppress(OSError, msgspec.DecodeError, StorageError):
         marker = msgspec.json.decode(marker_path(segment).read_bytes(), type=Marker)
-        return bool(marker.files) and marker == msgspec.structs.replace(
-            marker, first=segment.first, last=segment.last, head=head_of(segment).hex()
-        )
-    except (OSError, msgspec.DecodeError, StorageError):
-        return False
+        real = msgspec.structs.replace(marker, first=segment.first, last=segment.last, head=head_of(segment).hex())
+        exported = bool(marker.files) and marker == real
+    return exported
 
 
 def _exported(path: Path) -> ExportedFile:
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(io.DEFAULT_BUFFER_SIZE):
             digest.update(block)
             size += len(block)
     return ExportedFile(name=path.name, sha256=digest.hexdigest(), bytes=size)

@@ -76,9 +76,10 @@ class Latch:
 
     def acknowledged(self) -> Acknowledgement | None:
         """The note of who removed the latch; None without one (or when it cannot be understood: then nobody is named)."""
+        note: Acknowledgement | None = None
         with suppress(OSError, msgspec.DecodeError):
-            return msgspec.json.decode(self.note_path.read_bytes(), type=Acknowledgement)
-        return None
+            note = msgspec.json.decode(self.note_path.read_bytes(), type=Acknowledgement)
+        return note
 
     def forget_note(self) -> None:
         """The note is in the records now."""

@@ -91,6 +91,6 @@ def _newest_wall_ns(segment: Segment) -> int:
     """Wall clock of the newest rows; a file that cannot be read counts as new."""
     newest = time.time_ns()
     with suppress(sqlite3.Error, RecordError), closing(read_segment(segment.path)) as connection:
-        found = [connection.execute(f"SELECT wall_ns FROM {table} ORDER BY id DESC LIMIT 1").fetchone() for table in TABLES]  # noqa: S608
-        newest = max((row[0] for row in found if row is not None), default=newest)
+        queries = [f"SELECT wall_ns FROM {table} ORDER BY id DESC LIMIT 1" for table in TABLES]  # noqa: S608
+        newest = max((wall_ns for query in queries for (wall_ns,) in connection.execute(query)), default=newest)
     return newest

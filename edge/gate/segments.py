@@ -143,8 +143,7 @@ def newest_anchor(live: Path) -> Anchor:
 
 def _begins_after(path: Path, number: int) -> bool:
     """True when the interim file is whole and goes on where the newest sealed one ends."""
-    try:
-        with closing(connect(path, immutable=True)) as connection:
-            return anchor_of(connection).number == number and last_row(connection)[0] == number
-    except (sqlite3.Error, ChainError):
-        return False
+    whole = False
+    with suppress(sqlite3.Error, ChainError), closing(read_segment(path)) as connection:
+        whole = anchor_of(connection).number == number == last_row(connection).number
+    return whole

@@ -16,7 +16,7 @@ from edge.errors import StorageError
 from edge.gate.chain import Anchor
 from edge.gate.database import connect, create
 from edge.gate.disk import MIB, Reserve, free_bytes
-from edge.gate.exported import is_exported, mark_exported, marker_path
+from edge.gate.exported import ExportedFile, Marker, is_exported, mark_exported, marker_path
 from edge.gate.keeper import LOOK_S, REPEAT_S, Keeper, event
 from edge.gate.reader_lock import PATIENCE, ReaderLock, lock_path, reading
 from edge.gate.retention import AGE_PAUSE_S, NS_PER_DAY, Retention, deletion_text
@@ -85,6 +85,21 @@ def test_a_reserve_that_is_too_small_or_sparse_is_made_again(live: Path) -> None
     assert reserve.held
     reserve.path.write_bytes(bytes(8193))
     assert reserve.held
+    os.truncate(reserve.path, 8192)
+    os.truncate(reserve.path, 8200)
+    assert not Reserve(live, 8200).held
+
+
+def test_a_reserve_of_the_wrong_size_gives_its_room_back_before_room_is_asked_for(live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Reserve(live, 4096).make()
+    steps = durable_steps(monkeypatch)
+    assert Reserve(live, 8192).make()
+    assert steps == ["remove r.db.reserve", "sync r.db.reserve 8192"]
+
+
+def test_a_reserve_of_one_byte_is_one(live: Path) -> None:
+    assert Reserve(live, 1).make()
+    assert Reserve(live, 1).release()
 
 
 def test_a_reserve_the_disk_refuses_leaves_nothing(live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +241,12 @@ def test_a_marker_that_says_anything_else_does_not_count(live: Path, change: dic
     assert not is_exported(segment)
 
 
+@pytest.mark.parametrize("kind", [Marker, ExportedFile])
+def test_a_marker_cannot_be_changed_and_is_given_by_name(kind: type[Marker | ExportedFile]) -> None:
+    assert kind.__struct_config__.frozen
+    assert kind.__match_args__ == ()
+
+
 @pytest.mark.parametrize("more", [("marker",), ("file",)])
 def test_a_marker_with_more_in_it_than_it_should_does_not_count(live: Path, more: tuple[str]) -> None:
     segment = seal(live, 1, 9)
@@ -336,6 +357,15 @@ def test_files_go_by_the_age_of_their_newest_row(live: Path, age_s: float, goes:
     a_retention(live, keep_days=2, exported_only=False).step(Anchor(9, HASH), lambda text: rows.append(text) or True)
     assert segment.path.exists() is not goes
     assert [text.rpartition(", ")[0].endswith("older than keep_days") for text in rows] == [True] * goes
+
+
+@pytest.mark.parametrize(("age_ns", "goes"), [(NS_PER_DAY, False), (NS_PER_DAY + 1, True)])
+def test_the_oldest_file_goes_once_it_is_older_than_the_limit(live: Path, monkeypatch: pytest.MonkeyPatch, age_ns: int, goes: bool) -> None:
+    now_ns = 1_800_000_000 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns)
+    old, _ = seal(live, 1, 9, now_ns - age_ns), seal(live, 10, 18, now_ns)
+    a_retention(live, keep_days=1, exported_only=False).step(Anchor(18, HASH), lambda _text: True)
+    assert old.path.exists() is not goes
 
 
 def test_by_age_one_file_goes_in_ten_minutes(live: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 import os
 import sqlite3
+import struct
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -203,6 +205,7 @@ def test_any_other_interim_file_leaves_the_live_one_gone(live: Path, how: str) -
     with pytest.raises(DamagedError, match="is gone"):
         settle(live)
     assert not live.exists()
+    assert next_path(live).exists() is (how != "none")
 
 
 def test_an_empty_live_file_is_damage_and_so_is_a_log_without_its_file(live: Path) -> None:
@@ -224,6 +227,7 @@ def test_an_interim_file_without_any_sealed_one_is_made_again(live: Path) -> Non
 def test_a_new_live_file_goes_on_after_the_newest_sealed_one(live: Path) -> None:
     assert newest_anchor(live) == START
     seal(live, 1, 9)
+    assert newest_anchor(live) == (9, HASH)
     sealed = seal(live, 10, 20)
     assert newest_anchor(live) == (20, HASH)
     begin(live)
@@ -247,6 +251,19 @@ def test_a_connection_to_a_file_nobody_writes_makes_none(live: Path) -> None:
     with pytest.raises(sqlite3.OperationalError), closing(connect(live, immutable=True)) as connection:
         connection.execute("SELECT 1 FROM meta")
     assert not live.exists()
+
+
+def test_a_path_is_given_as_a_uri_on_every_build_of_sqlite(live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, object]] = []
+    plain = sqlite3.connect
+
+    def seen(path: str, **named: object) -> sqlite3.Connection:
+        given.append(named)
+        return plain(path, **named)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(sqlite3, "connect", seen)
+    connect(live).close()
+    assert given[0]["uri"] is True
 
 
 def test_a_path_with_odd_characters_is_opened_as_it_is(tmp_path: Path) -> None:
@@ -418,7 +435,7 @@ def test_half_a_note_or_one_with_a_flipped_bit_is_none(live: Path) -> None:
     newest.note(Anchor(7, HASH))
     newest.close()
     whole = newest.path.read_bytes()
-    assert whole[:8] == bytes([0, 0, 0, 0, 0, 0, 0, 7])
+    assert whole == struct.pack(">Q32sI", 7, HASH, zlib.crc32(struct.pack(">Q", 7) + HASH))
     for change in (whole[:-1], b"", bytes([*whole[:-1], whole[-1] ^ 1]), bytes([1, *whole[1:]]), bytes([*whole[:20], 99, *whole[21:]])):
         newest.path.write_bytes(change)
         assert newest.read() is None
