@@ -10,6 +10,7 @@ class Target(NamedTuple):
 
     module: str
     tests: tuple[str, ...]
+    """Files, and what else pytest is to be told."""
 
     @property
     def path(self) -> str:
@@ -24,6 +25,11 @@ def _gate(name: str, *tests: str, values: bool = False) -> Target:
     return Target(f"edge.gate.{name}", (*(f"tests/gate/test_{test}.py" for test in tests), *([VALUES] if values else [])))
 
 
+def _session(name: str, *tests: str) -> Target:
+    """Without the tests that take long because they try much at random."""
+    return Target(f"edge.gate.{name}", (*_gate(name, *tests).tests, "-k", "not Machine and not random and not without_proof and not 999"))
+
+
 _RECORDS = ("records", "records_segments", "records_storage", "records_latch")
 TARGETS = (
     _gate("verdict", "verdict", values=True),
@@ -33,6 +39,14 @@ TARGETS = (
     _gate("parts", "parts", values=True),
     _gate("recipe", "recipe", values=True),
     _gate("latches", "latches"),
+    _gate("case", "session_case", "session_sides"),
+    _gate("events", "session_events"),
+    _gate("settings", "session_settings"),
+    _gate("push", "session_push", "push", "latches"),
+    _session("casework", "session_sides", "session_time", "session_robot", "session_push", "latches", "handshake"),
+    _session("session", "session_sides", "session_time", "latches", "handshake"),
+    _session("robot_session", "session_robot", "session_time", "session_sides", "handshake", "parts"),
+    _session("handshake", "session_robot", "session_time", "session_sides", "latches", "handshake", "handshake_early", "parts"),
     Target("edge.bundle", ("tests/edge/test_bundle.py", VALUES)),
     Target("edge.manifest", ("tests/edge/test_manifest_limits.py", VALUES)),
     _gate("modbus_map", "modbus_map", "modbus_document"),

@@ -33,12 +33,12 @@ class EventBook:
         if key not in self._pending and len(self._pending) >= MAX_KEYS:
             key = ("more", "", "")
         pending = self._pending.get(key)
-        if pending is None:
-            self._pending[key] = _Pending(start_ns=now_ns)
-            return _row(key, detail, count, now_ns, now_ns)
-        kept = pending.kept or _row(key, detail, 0, now_ns, now_ns)
-        pending.kept = msgspec.structs.replace(kept, detail=detail, count=kept.count + count, at_ns=now_ns)
-        return None
+        if pending is not None:
+            kept = pending.kept or _row(key, detail, 0, now_ns, now_ns)
+            pending.kept = msgspec.structs.replace(kept, detail=detail, count=kept.count + count, at_ns=now_ns)
+            return None
+        self._pending[key] = _Pending(start_ns=now_ns)
+        return _row(key, detail, count, now_ns, now_ns)
 
     def due(self, now_ns: int, *, everything: bool = False) -> list[EventRow]:
         """Rows for the counts whose second is over (`everything`: all counts, before the gate ends)."""

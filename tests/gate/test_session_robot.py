@@ -269,6 +269,14 @@ def test_without_an_open_port_no_part_is_judged() -> None:
 # confirmations
 
 
+def test_what_only_the_gate_says_changes_nothing_when_it_comes_back() -> None:
+    driven = Driven().ready()
+    key = driven.trigger(1)
+    rows, frames = len(driven.rows), len(driven.frames)
+    driven.hear(TriggerAck(session=key.session, sequence=1))
+    assert (len(driven.rows), len(driven.frames)) == (rows, frames)
+
+
 def test_a_confirmation_under_a_number_that_was_no_trigger_is_noted_and_latches_nothing() -> None:
     driven = parts()
     driven.change_over(1, "R2")

@@ -93,6 +93,20 @@ def test_push_closes_a_verdict_that_the_port_did_not_take() -> None:
     assert [(row.sent, row.done) for row in driven.dispositions] == [("", "UNCONFIRMED")]
 
 
+def test_a_verdict_that_was_dropped_may_still_leave_when_the_robot_asks_again() -> None:
+    driven = Driven().ready()
+    driven.port_takes = False
+    key = driven.trigger(1)
+    driven.report(key)
+    driven.port_takes = True
+    driven.now += 7 * MS
+    driven.trigger(1)
+    assert [verdict.outcome for verdict in driven.verdicts] == [Outcome.ACCEPT]
+    driven.confirm(key, Outcome.ACCEPT, Done.ACCEPTED)
+    (row,) = driven.dispositions
+    assert (row.sent, row.done, row.sent_ns) == ("ACCEPT", "ACCEPTED", driven.now)
+
+
 # the inspector
 
 
