@@ -63,10 +63,14 @@ def open_bundle(path: Path, trusted_keys: tuple[str, ...]) -> Bundle:
     return verify_bundle(_read(path), trusted_keys, source=str(path))
 
 
+def _at_once(path: str, flags: int) -> int:
+    # A pipe in the file's place must not hang the reader, and a device not fill its memory.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _read(path: Path) -> bytes:
     try:
-        # A pipe in the file's place must not hang the reader, and a device not fill its memory.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 remedy = "Give the path of the bundle's file itself"
@@ -74,7 +78,7 @@ def _read(path: Path) -> bytes:
             size = status.st_size
             if size > MAX_BUNDLE_BYTES:
                 raise BundleFormatError(f"{path} is too large for a bundle", seen=size, remedy=f"At most {MAX_BUNDLE_BYTES} bytes are read")
-            return file.read(MAX_BUNDLE_BYTES + 1)
+            return file.read(size)
     except OSError as exc:
         raise BundleFormatError(f"cannot read the bundle {path}", seen=exc.strerror, remedy="Check the path and the file's rights") from exc
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +11,7 @@ import msgspec
 
 from edge.dla import DLA_REFUSED, GPU
 from edge.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edge.toml import parse_toml
 
 Profile = Literal["handshake", "push"]
 
@@ -235,7 +230,7 @@ def read_config(path: Path) -> tuple[Config, str]:
     """As `load_config`, with the SHA-256 (64 hex digits) of the very bytes it came from: the file may be edited at any moment."""
     try:
         data = path.read_bytes()
-        raw = tomllib.loads(data.decode("utf-8"))
+        raw = parse_toml(data)
     except OSError as exc:
         raise ConfigError(
             f"cannot read the configuration {path}", seen=exc.strerror, remedy="Check --config and the file's rights"

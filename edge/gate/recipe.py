@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,11 +10,7 @@ import msgspec
 
 from edge.config import NAME
 from edge.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edge.toml import parse_toml
 
 MAX_WELDS = 999
 """Of one recipe: the part verdict's frame counts missing welds with three digits."""
@@ -72,7 +67,7 @@ def load_recipes(path: Path, active: str = "") -> RecipeBook:
     """Read and check a recipe file; `active` must be one of its recipes, or empty. Raises ConfigError naming file, value and remedy."""
     try:
         data = path.read_bytes()
-        recipes = msgspec.convert(tomllib.loads(data.decode("utf-8")), _File).recipe
+        recipes = msgspec.convert(parse_toml(data), _File).recipe
         _check(recipes, active)
     except OSError as exc:
         raise ConfigError(f"cannot read the recipes {path}", seen=exc.strerror, remedy="Check gate.recipes and the file's rights") from exc

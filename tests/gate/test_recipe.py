@@ -102,6 +102,11 @@ def test_a_file_of_many_brackets_is_a_clear_error(tmp_path: Path) -> None:
         load_recipes(write(tmp_path, "a = " + "[" * 100_000))
 
 
+def test_what_is_toml_but_no_recipe_is_told_apart_from_what_is_no_toml(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not fit the schema"):
+        load_recipes(write(tmp_path, "recipe = 1"))
+
+
 @pytest.mark.parametrize("name", ["D", "D" * 24, "0.a_b-c"])
 def test_a_name_may_be_as_long_as_the_line_allows(tmp_path: Path, name: str) -> None:
     assert load_recipes(write(tmp_path, FILE.replace("DOOR-L", name)), name).recipes[name].name == name
