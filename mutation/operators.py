@@ -38,7 +38,7 @@ class RemoveStatement(Operator):  # type: ignore[misc] # cosmic-ray has no types
 
     def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
         """One for each simple statement that does something."""
-        if node.type == "simple_stmt" and node.children[0].type not in _KEPT and node.children[0].get_first_leaf().value != "pass":
+        if node.type == "simple_stmt" and node.children[0].type not in _KEPT and node.children[0].get_first_leaf().value not in ("pass", "__all__"):
             yield (node.start_pos, node.end_pos)
 
     def mutate(self, node: Any, index: int) -> Any:  # noqa: ARG002 - there is one way
@@ -150,10 +150,10 @@ def _function_at(source: str, number: int) -> str:
 
 
 def _idle(node: ast.AST) -> bool:
-    """A text, or the type of an attribute that gets its value elsewhere."""
+    """A text, `pass`, or the type of an attribute that gets its value elsewhere."""
     if isinstance(node, ast.AnnAssign):
         return node.value is None and isinstance(node.target, ast.Attribute)
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str))
 
 
 def _difference(source: str, changed: str) -> tuple[int, str, str, str]:
