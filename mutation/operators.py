@@ -38,7 +38,11 @@ class RemoveStatement(Operator):  # type: ignore[misc] # cosmic-ray has no types
 
     def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
         """One for each simple statement that does something."""
-        if node.type == "simple_stmt" and node.children[0].type not in _KEPT and node.children[0].get_first_leaf().value not in ("pass", "__all__"):
+        if (
+            node.type == "simple_stmt"
+            and node.children[0].type not in _KEPT
+            and node.children[0].get_first_leaf().value not in ("pass", "__all__")
+        ):
             yield (node.start_pos, node.end_pos)
 
     def mutate(self, node: Any, index: int) -> Any:  # noqa: ARG002 - there is one way
@@ -153,7 +157,9 @@ def _idle(node: ast.AST) -> bool:
     """A text, `pass`, or the type of an attribute that gets its value elsewhere."""
     if isinstance(node, ast.AnnAssign):
         return node.value is None and isinstance(node.target, ast.Attribute)
-    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str))
+    return isinstance(node, ast.Pass) or (
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    )
 
 
 def _difference(source: str, changed: str) -> tuple[int, str, str, str]:
