@@ -30,7 +30,8 @@ class CaseWork(ABC):
         """When the inspector counts as silent; None: it does already, or none is connected."""
         self._latches = Latches(settings.latch_noise)
         self._link = False
-        self._last_refused = ""
+        self._last_refused: str
+        """The last frame of no use since the trigger that waits was opened, which sets it."""
         self._cases: OrderedDict[int, Case] = OrderedDict()
         self._closed: OrderedDict[int, Case] = OrderedDict()
         self._events = EventBook()
