@@ -6,8 +6,6 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-import msgspec
-
 from edge.config import NAME
 from edge.contract import Outcome, Reason
 from edge.gate.messages import CODES, Ack, ChangeOver, Done, Heartbeat, Hello, Message, PartQuery, Refusal, State, Trigger
@@ -105,7 +103,12 @@ class Field(NamedTuple):
 
 
 def _word(name: str) -> Field:
-    return Field(name, 1, lambda value: [value], lambda words: words[0])
+    return Field(name, 1, lambda value: [value], _only)
+
+
+def _only(words: Sequence[int]) -> int:
+    (word,) = words
+    return word
 
 
 def _hexadecimal(name: str, size: int) -> Field:
@@ -231,7 +234,7 @@ def command_registers(message: Message) -> tuple[Block, list[int]]:
         return LIFE, LIFE.pack(values)
     fields: dict[str, Any]
     if isinstance(message, Hello):
-        fields = {"type": type_word("H"), "session": message.nonce + "0" * 8, "must": message.must, "deadline_ms": message.deadline_ms}
+        fields = {"type": type_word("H"), "session": f"{message.nonce}00000000", "must": message.must, "deadline_ms": message.deadline_ms}
         fields |= {"major": message.major, "minor": message.minor, "lowest": message.lowest}
     elif isinstance(message, Trigger):
         fields = {"type": type_word("T"), "part": message.part, "weld": message.weld, "typology": message.typology or ""}
@@ -257,7 +260,7 @@ def read_command(block: Block, words: Sequence[int]) -> Message | None:
         message = _message(block, values)
         # Written back, it must give the same registers: nothing may hide where this type has no field.
         return message if message is not None and command_registers(message)[1] == list(words) else None
-    except (KeyError, msgspec.ValidationError, ValueError):
+    except KeyError:  # a word that is none of its kind
         return None
 
 

@@ -133,6 +133,52 @@ def test_a_block_of_another_kind_or_length_is_refused() -> None:
     assert len({COMMAND.seed, LIFE.seed, ANSWER.seed}) == 3
 
 
+HEAD = {"session": SESSION, "sequence": 7}
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (Hello(nonce="deadbeef"), {"session": "deadbeef00000000", "major": 1, "minor": 1, "lowest": 1}),
+        (Trigger(**HEAD, part="P", weld="W"), {**HEAD, "part": "P", "weld": "W"}),
+        (Trigger(**HEAD, part="P", weld="W", typology="T"), {**HEAD, "part": "P", "weld": "W", "typology": "T"}),
+        (Ack(**HEAD, outcome=Outcome.REJECT, done=Done.REJECTED), {**HEAD, "outcome": 0xC5B0, "done": 0xFE24}),
+        (ChangeOver(**HEAD, recipe="R"), {**HEAD, "part": "R"}),
+        (PartQuery(**HEAD, part="P", recipe="R"), {**HEAD, "part": "P", "typology": "R"}),
+        (Heartbeat(session=SESSION, state=State.READY, counter=9), {"session": SESSION, "state": 0xFE01, "counter": 9}),
+    ],
+)
+def test_what_a_type_does_not_use_is_zero(message: Message, said: dict[str, object]) -> None:
+    block, words = command_registers(message)
+    values = block.unpack(words)
+    assert values is not None
+    letter = {"Hello": "H", "ChangeOver": "C", "PartQuery": "P", "Heartbeat": "B"}.get(type(message).__name__, type(message).__name__[0])
+    assert {name: value for name, value in values.items() if value} == {"type": type_word(letter), **said}
+    assert read_command(block, words) == message
+
+
+@pytest.mark.parametrize(
+    ("message", "changes"),
+    [
+        (PartQuery(**HEAD, part="P", recipe="R"), {"typology": ""}),
+        (PartQuery(**HEAD, part="P", recipe="R"), {"part": ""}),
+        (ChangeOver(**HEAD, recipe="R"), {"part": ""}),
+        (Ack(**HEAD, outcome=Outcome.REJECT, done=Done.REJECTED), {"outcome": 1}),
+        (Ack(**HEAD, outcome=Outcome.REJECT, done=Done.REJECTED), {"done": 1}),
+        (Ack(**HEAD, outcome=Outcome.REJECT, done=Done.REJECTED), {"part": "P"}),
+        (Hello(nonce="deadbeef"), {"session": "deadbeef00000001"}),
+        (Hello(nonce="deadbeef"), {"sequence": 1}),
+        (Heartbeat(session=SESSION, state=State.READY, counter=9), {"state": 1}),
+        (Heartbeat(session=SESSION, state=State.READY, counter=9), {"type": type_word("T")}),
+    ],
+)
+def test_a_good_crc_does_not_make_a_message_of_a_wrong_word(message: Message, changes: dict[str, object]) -> None:
+    block, words = command_registers(message)
+    values = block.unpack(words)
+    assert values is not None
+    assert read_command(block, block.pack({**values, **changes})) is None
+
+
 @pytest.mark.parametrize(
     "changes",
     [
