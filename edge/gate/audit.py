@@ -41,15 +41,14 @@ def verify_chain(path: Path) -> ChainReport:
     StorageError when a file cannot be read.
     """
     with open_for_reading(path) as records:
-        at: Anchor | None = None
+        spans: list[tuple[Anchor, Anchor]] = []
         for connection, name in _each(records, path):
             with _named(name):
-                at = _verified(connection, at, name)
-        assert at is not None
-        first = _first(records)
+                spans.append((anchor_of(connection), _verified(connection, spans[-1][1] if spans else None, name)))
+        first, last = spans[0][0], spans[-1][1]
         if first.number and not stands_alone(path):
             _require_deletion(records, first)
-    return ChainReport(at.number - first.number, at.hash.hex(), first.number + 1, len(records.sealed) + (records.live is not None))
+    return ChainReport(last.number - first.number, last.hash.hex(), first.number + 1, len(spans))
 
 
 def read_part(path: Path, part: str) -> list[dict[str, Any]]:
@@ -120,14 +119,6 @@ def _named(name: str) -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         raise StorageError(f"the records {name} cannot be read", seen=exc, remedy=REMEDY) from exc
-
-
-def _first(records: Records) -> Anchor:
-    if records.sealed:
-        with closing(read_segment(records.sealed[0].path)) as connection:
-            return anchor_of(connection)
-    assert records.live is not None
-    return anchor_of(records.live)
 
 
 def _require_deletion(records: Records, first: Anchor) -> None:

@@ -75,13 +75,12 @@ def quarantine(path: Path, *, boot: str, config: str, link: str = "", why: str =
     """Rename a damaged file (with its WAL) and start a new one whose first row says so; returns the new name of the old file."""
     aside = aside or _aside(path)
     with lock(path):
-        parts = [path.with_name(path.name + suffix) for suffix in ("", *SIDES)]
-        if not any(part.exists() for part in parts) and not segments_of(path):
+        parts = [suffix for suffix in ("", *SIDES) if path.with_name(path.name + suffix).exists()]
+        if not parts and not segments_of(path):
             raise StorageError(f"there is no record file {path}", remedy="Give --config or --records of the gate that refused to start")
         # The WAL goes last: a file without its WAL might be taken for a whole one, a WAL without its file never is.
-        for part in parts:
-            if part.exists():
-                rename_durably(part, aside.with_name(part.name.replace(path.name, aside.name, 1)))
+        for suffix in parts:
+            rename_durably(path.with_name(path.name + suffix), aside.with_name(aside.name + suffix))
         NewestRow.path_for(path).unlink(missing_ok=True)
         begin(path)
     store = Store(path, boot=boot, config=config, link=link)

@@ -1,7 +1,7 @@
 import fcntl
 import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -161,6 +161,38 @@ def test_a_store_that_cannot_be_opened_lets_go_of_everything(path: Path) -> None
     with pytest.raises(DamagedError):
         a_store(path)
     assert first.value.__traceback__ is not None
+
+
+def test_an_empty_file_is_damage_before_any_connection_is_made(path: Path) -> None:
+    path.write_bytes(b"")
+    with pytest.raises(DamagedError, match="is empty"):
+        a_store(path)
+    lock(path).close()
+
+
+def test_a_file_of_another_release_is_not_opened(path: Path) -> None:
+    a_store(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(DamagedError, match="another release"):
+        a_store(path)
+
+
+def test_a_rotation_waits_while_somebody_reads(store: Store) -> None:
+    committed(store, 1)
+    with reading(store.path):
+        assert store.rotate() is None
+        assert segments_of(store.path) == []
+
+
+def test_a_rotation_closes_the_old_file_and_puts_the_new_one_in_its_place_itself(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(store, 1)
+    old = store._connected()
+    monkeypatch.setattr(store_module, "settle", lambda _path: None)
+    assert store.rotate() is not None
+    assert store.anchor.number == 1
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        old.execute("SELECT 1")
 
 
 def test_a_closed_store_is_not_open_and_holds_nothing(path: Path) -> None:
