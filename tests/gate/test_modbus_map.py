@@ -36,6 +36,7 @@ from edge.gate.modbus_map import (
     REFUSALS,
     STATE_WORDS,
     command_registers,
+    empty_answer,
     read_command,
     type_word,
 )
@@ -248,6 +249,12 @@ def test_a_verdict_of_another_session_never_gets_into_the_image() -> None:
     image.put(Hello(nonce="ffffffff", peer="eeeeeeee"), FOREVER)
     image.put(Verdict(session=SESSION, sequence=3, part="P1", weld="W1", outcome=Outcome.ACCEPT, reason=Reason.OK), FOREVER)
     assert not any(isinstance(message, Verdict) for message in read_answer(image.registers(0)) or [])
+
+
+def test_an_answer_block_without_a_session_holds_zeros_and_says_wait() -> None:
+    said = {name: value for name, value in empty_answer().items() if value not in (0, "")}
+    nobody = {"session": "0" * 16, "refused_session": "0" * 16, "bundle": "0" * 8}
+    assert said == {"state": STATE_WORDS[State.WAIT], "kind": type_word("-"), **nobody}
 
 
 def test_a_fresh_image_says_nothing_and_bounds_nothing() -> None:
