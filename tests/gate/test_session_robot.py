@@ -76,6 +76,8 @@ def test_a_session_beats_only_while_it_is_open() -> None:
     driven.pass_ms(500, step_ms=10)
     assert not driven.frames
     assert driven.session.next_ns(driven.now) > driven.now
+    driven.hear(Hello(nonce="aaaaaaaa"))
+    assert [beat.counter for beat in driven.of(Heartbeat)] == [1]
 
 
 def test_a_hello_that_is_refused_is_an_event() -> None:
