@@ -122,6 +122,8 @@ class Oracle:
         assert not self.latched, f"nothing is accepted while latched: {message}"
         assert key in self.promised or not self.store_failed, f"nothing is accepted while the records fail: {message}"
         self.promised.add(key)
+        if isinstance(message, PartVerdict):
+            self._whole_part(message.part, key)
 
     def leaves(self, send: Send, now: int) -> None:
         """A frame of the gate is handed to the line."""
@@ -168,27 +170,27 @@ class Oracle:
         if result.weld:
             assert self.good[result.part, result.weld], f"I1_GOOD_WELD: {result}"
         else:
-            self._whole_part(result, key)
+            self._whole_part(result.part, key)
 
-    def _whole_part(self, query: RobotResult, key: Key) -> None:
+    def _whole_part(self, part: str, key: Key) -> None:
         """Every weld of the recipe the robot held at its first accepted weld is good, was shown last as such, and passed."""
-        shown = self._shown(query, key)
+        shown = self._shown(part, key)
         required = next((self.belief[key] for key in shown if key in self.passed), self.belief[key])
-        assert self.belief[key] == required, f"I1_WHOLE_PART: {query} under {self.belief[key]}, begun under {required}"
+        assert self.belief[key] == required, f"I1_WHOLE_PART: {key} under {self.belief[key]}, begun under {required}"
         for weld in self.recipes[required]:
             triggers = [key for key, name in shown.items() if name == weld]
-            assert triggers, f"I1_WHOLE_PART: {query}, {weld} was not shown"
-            assert triggers[-1] in self.passed, f"I1_WHOLE_PART: {query} without {weld}"
-            assert self.good[query.part, weld], f"I1_GOOD_WELD: {query} with a bad {weld}"
+            assert triggers, f"I1_WHOLE_PART: {key}, {weld} was not shown"
+            assert triggers[-1] in self.passed, f"I1_WHOLE_PART: {key} without {weld}"
+            assert self.good[part, weld], f"I1_GOOD_WELD: {key} with a bad {weld}"
 
-    def _shown(self, query: RobotResult, key: Key) -> dict[Key, str]:
+    def _shown(self, part: str, key: Key) -> dict[Key, str]:
         """Triggers of this part and session that the gate took since the part's last query, in order, with their welds."""
         shown: dict[Key, str] = {}
         for name, row in self.asked.items():
             assert isinstance(row, TriggerRow)
             if name == key:
                 break
-            if (row.session, row.part) == (query.session, query.part):
+            if (row.session, row.part) == (key[0], part):
                 shown = {} if row.opened_by == "part" else {**shown, name: row.weld}
         return shown
 

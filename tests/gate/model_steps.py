@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import msgspec
+from model_oracle import MS
 from model_world import NEW, OLD, World
 
 from edge.contract import Outcome, Reason
-from edge.gate.messages import Ack, Done, PartQuery, Trigger
+from edge.gate.messages import Ack, ChangeOver, Done, PartQuery, Trigger
 
 T = TypeVar("T")
 Step = Callable[[World, int], None]
@@ -25,9 +26,6 @@ def _draw(line: list[T], n: int) -> T | None:
     fate, index = n % 10, 0 if n // 10 % 2 else n // 20 % len(line)
     item = line[index] if fate == 1 else line.pop(index)
     return None if fate == 0 else item
-
-
-# the robot's work
 
 
 def ask_weld(world: World, n: int) -> None:
@@ -86,7 +84,7 @@ def weld(world: World, n: int) -> None:
 def part(world: World, n: int) -> None:
     """The query for the part goes well up to some stage."""
     world.wait(5)
-    ask_part(world, 0)
+    ask_part(world, 7 if n // 10 % 6 == 5 else 0)
     _until(world, min(5, n % 10))
 
 
@@ -141,6 +139,7 @@ def wait(world: World, n: int) -> None:
 def nothing_is_heard(world: World, n: int) -> None:
     """Heartbeats stay out, one way or both, for longer than either side bears."""
     world.mute, world.deaf = n % 3 > 0, n % 3 < 2
+    world.now += 320 * MS * (n % 4 == 3)
     world.wait(320)
     world.mute = world.deaf = False
 
@@ -200,10 +199,7 @@ def bundle_swapped(world: World, n: int) -> None:
 
 
 def disk_fails(world: World, n: int) -> None:
-    if n % 2:
-        world.disk_fails()
-    else:
-        world.other_write_fails()
+    (world.other_write_fails, world.disk_fails)[n % 2]()
 
 
 def line_is_slow(world: World, n: int) -> None:
@@ -237,22 +233,26 @@ def robot_lies(world: World, n: int) -> None:
 
 
 def robot_program_errs(world: World, n: int) -> None:
-    """Another question under a number that was used before, one too early, one too far, or a confirmation of nothing."""
+    """Another question under a number that was used before, too early, too far, or a confirmation of nothing."""
     session, last = world.session.session, world.model.last
     if session is None:
         return
-    trigger = Trigger(session=session, sequence=last + 1, part=world.name, weld=WELDS[n // 5 % 2], typology="T2")
-    if n % 5 == 0 and last:
-        world.gate_hears(msgspec.structs.replace(trigger, sequence=max(1, last - n // 5 % 2), weld="W5"))
-    elif n % 5 == 1:
+    trigger = Trigger(session=session, sequence=last + 1, part=world.name, weld=WELDS[n // 6 % 2], typology="T2")
+    if n % 6 == 0 and last:
+        world.gate_hears(msgspec.structs.replace(trigger, sequence=max(1, last - n // 6 % 2), weld="W5"))
+    elif n % 6 == 1:
         world.seen["a question too early"] += world.stage in ("WAITING", "COMMITTING")
         world.gate_hears(trigger)
         world.gate_hears(trigger)
-    elif n % 5 == 2:
-        world.gate_hears(PartQuery(session=session, sequence=last + 1, part=world.name, recipe=world.believed))
-    elif n % 5 == 3:
+    elif n % 6 == 2:
+        query = PartQuery(session=session, sequence=last + 1, part=world.name, recipe=world.believed)
+        world.oracle.asks(query, query.recipe)
+        world.gate_hears(query)
+    elif n % 6 == 3:
         world.gate_hears(msgspec.structs.replace(trigger, sequence=last + 3))
-    elif n // 5 % 2:
+    elif n % 6 == 4:
+        world.gate_hears(ChangeOver(session=session, sequence=last + 1, recipe=("R1", "R2")[n // 6 % 2]))
+    elif n // 6 % 2:
         world.gate_hears(Ack(session=session, sequence=last + 1, outcome=Outcome.ACCEPT, done=Done.ACCEPTED))
         world.latched("a confirmation of nothing")
 
@@ -272,20 +272,24 @@ def strike(world: World, n: int) -> None:
         part(world, stage)
     else:
         weld(world, n // 16 % 2 + 2 * stage)
-    struck = STRIKES[n // 16 % len(STRIKES)]
-    struck(world, n // 3)
+    STRIKES[n // 16 % len(STRIKES)](world, n // 3)
     _until(world, 5)
 
 
 def late_repeat(world: World, n: int) -> None:
-    """A trigger is answered late, and repeated around the gate's deadline."""
+    """A trigger is answered late, and repeated around the gate's deadline or after a latch."""
     all_well(world)
     ask_weld(world, n % 2)
     trigger = world.up[-1]
     _until(world, 1)
     world.wait((60, 80)[n // 2 % 2])
+    # Time may pass without a tick while the gate is busy with something else.
+    world.now += 40 * MS * (n // 4 % 3 == 2)
     world.report(world.frames.pop())
+    world.now += 40 * MS * (n // 4 % 3 == 1)
     world.commit()
+    if n // 4 % 3 == 0:
+        latched(world, n)
     for pause in (5, 20, 20):
         world.wait(pause)
         world.gate_hears(trigger)
@@ -297,7 +301,7 @@ def earlier_session(world: World, n: int) -> None:
         world.robot = world.new_robot()
         all_well(world)
         weld(world, n % 2 + (18, 6)[times])
-    for message in [message for message in world.heard if isinstance(message, Ack | Trigger)][-8:]:
+    for message in [heard for heard in world.heard if isinstance(heard, Ack | Trigger)][-8:]:
         world.gate_hears(message)
 
 
