@@ -56,6 +56,7 @@ def _until(world: World, stages: int) -> None:
     """The question of the robot goes its way: heard, judged, durable, answered, confirmed."""
     for stage in range(stages):
         if stage == 0:
+            world.collect()
             _all(world, world.up, world.gate_hears)
         elif stage == 1 and world.frames:
             world.report(world.frames.pop())
@@ -147,8 +148,10 @@ def nothing_is_heard(world: World, n: int) -> None:
 # faults
 
 
-def robot_reboots(world: World, _: int) -> None:
+def robot_reboots(world: World, n: int) -> None:
     world.robot = world.new_robot()
+    if n % 3:
+        world.robot.tick(world.now)
 
 
 def cable_pulled(world: World, n: int) -> None:
@@ -186,8 +189,7 @@ def engines_fail(world: World, n: int) -> None:
     """Every frame that is under way comes back as a failure of the engine, and so does the next one."""
     ask_weld(world, n % 2)
     _all(world, world.up, world.gate_hears)
-    for frame in [*world.frames, *world.frames[-1:]]:
-        world.report(frame, Reason.ENGINE_FAILED)
+    _all(world, [*world.frames, *world.frames[-1:]], lambda frame: world.report(frame, Reason.ENGINE_FAILED))
 
 
 def bundle_swapped(world: World, n: int) -> None:
@@ -343,9 +345,7 @@ STRIKES: tuple[Step, ...] = (
     robot_lies,
     robot_program_errs,
     line_is_slow,
-    ask_change,
     nothing_is_heard,
-    repair,
 )
 WEIGHTS: dict[Step, int] = {
     weld: 8,

@@ -34,7 +34,7 @@ REACHED = {
     "verdict OK": 500,
     "verdict DEFECT": 10,
     "verdict NO_FRAME": 10,
-    "verdict FRAME_PART": 3,
+    "verdict FRAME_PART": 1,
     "verdict BUNDLE_DIFFERS": 10,
     "verdict ENGINE_FAILED": 10,
     "verdict INSPECTOR_DOWN": 10,
