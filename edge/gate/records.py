@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ class Recorder:
         self._backlog: deque[tuple[Row, int]] = deque()
         self._lost = 0
         self._failing = False
-        self._retry_at = 0.0
+        self._retry_at = time.monotonic()
         self._keeper = Keeper(store, storage, self._note)
         self._reserve = Reserve(store.path, int(storage.reserve_mb * MIB))
         self._short = not self._reserve.make()
@@ -135,10 +136,8 @@ class Recorder:
 
     def results(self) -> list[Result]:
         """What happened since the last call."""
-        try:
+        with suppress(BlockingIOError):
             os.eventfd_read(self.fd)
-        except BlockingIOError:
-            return []
         found: list[Result] = []
         while self._results:
             result = self._results.popleft()
@@ -295,7 +294,7 @@ class Recorder:
 
     def _finish(self) -> bool:
         if self._failing:
-            self._retry_at = 0.0
+            self._retry_at = time.monotonic()
             self._try_again()
         self._store.close()
         return False

@@ -486,6 +486,14 @@ def test_closing_says_whether_everything_was_written(tmp_path: Path) -> None:
     assert not recorder.close()
 
 
+def test_closing_waits_five_seconds_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, waits = Recorder(a_store(tmp_path / "r.db")), []
+    join = recorder._thread.join
+    monkeypatch.setattr(recorder._thread, "join", lambda timeout_s: waits.append(timeout_s) or join())
+    assert recorder.close()
+    assert waits == [5.0]
+
+
 def test_closing_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, go_on = a_store(tmp_path / "r.db"), threading.Event()
     monkeypatch.setattr(store, "commit", lambda _rows: go_on.wait(10) and None)
