@@ -43,7 +43,7 @@ TARGETS = (
     _gate("events", "session_events"),
     _gate("settings", "session_settings"),
     _gate("push", "session_push", "push", "latches"),
-    _session("casework", "session_sides", "session_time", "session_robot", "session_push", "latches", "handshake"),
+    _session("casework", "session_sides", "session_time", "session_robot", "session_push", "latches", "handshake", "parts"),
     _session("session", "session_sides", "session_time", "latches", "handshake"),
     _session("robot_session", "session_robot", "session_time", "session_sides", "handshake", "parts"),
     _session("handshake", "session_robot", "session_time", "session_sides", "latches", "handshake", "handshake_early", "parts"),
