@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from edge.config import NAME
 from edge.contract import Outcome, Reason
@@ -89,17 +89,14 @@ NOTHING, WELD, PART, RECIPE = type_word("-"), type_word("V"), type_word("W"), ty
 """What the answer block's `kind` says its answer is."""
 STATE_WORDS = {state: _guarded(number) for number, state in enumerate(STATES, 1)}
 
-Pack: TypeAlias = Callable[[Any], list[int]]
-Unpack: TypeAlias = Callable[[Sequence[int]], Any]
-
 
 class Field(NamedTuple):
     """Some registers of a block; `unpack` gives None for what is not allowed there."""
 
     name: str
     size: int
-    pack: Pack
-    unpack: Unpack
+    pack: Callable[[Any], list[int]]
+    unpack: Callable[[Sequence[int]], Any]
 
 
 def _word(name: str) -> Field:
