@@ -39,8 +39,7 @@ def open_records(path: Path, *, boot: str, config: str, link: str = "", storage:
     try:
         return _whole(path, boot, config, link)
     except StorageError as exc:
-        reserve = Reserve(path, int(storage.reserve_mb * MIB) if storage is not None else 0)
-        if not reserve.release_for(exc):
+        if storage is None or not Reserve(path, int(storage.reserve_mb * MIB)).release_for(exc):
             raise
     return _whole(path, boot, config, link)
 

@@ -173,7 +173,8 @@ class Recorder:
             self._write(items)
         self._mind_latch()
         if "stop" in commands:
-            return self._finish()
+            self._finish()
+            return False
         if not self._failing and self._queue.empty():
             self._keep_house(commands)
         return True
@@ -292,12 +293,11 @@ class Recorder:
         if self._short and not self._failing:
             self._restore()
 
-    def _finish(self) -> bool:
+    def _finish(self) -> None:
         if self._failing:
             self._retry_at = time.monotonic()
             self._try_again()
         self._store.close()
-        return False
 
     def _post(self, *results: Result | _Freed) -> None:
         if results:

@@ -535,6 +535,12 @@ def test_a_watch_knows_the_reasons_and_the_note_of_an_earlier_run(latch: Latch) 
     assert latch.acknowledged() is None
 
 
+def test_a_watch_that_was_not_started_holds_nothing(latch: Latch) -> None:
+    watch = LatchWatch(latch)
+    assert not watch.latched
+    assert not watch.finish()
+
+
 def test_a_note_beside_a_latch_is_not_that_latchs(latch: Latch) -> None:
     latch.set("noise")
     latch.acknowledge("uid 7")
