@@ -42,7 +42,7 @@ class Retention:
         `anchor` is the live file's. Returns why a file that should go may not go, else "".
         """
         sealed = segments_of(self._live)
-        why = self._why(sealed)
+        why = self._why(sealed) if sealed else ""
         if not why:
             return ""
         oldest = sealed[0]
@@ -60,15 +60,12 @@ class Retention:
         return ""
 
     def _why(self, sealed: list[Segment]) -> str:
-        if not sealed:
-            return ""
         size = sum(segment.path.stat().st_size for segment in sealed)
         if self._storage.keep_mb and size > self._storage.keep_mb * MIB:
             return f"{size / MIB:.0f} MiB of sealed records, keep_mb is {self._storage.keep_mb:g}"
         may_age = self._storage.keep_days and time.monotonic() - self._aged_s >= AGE_PAUSE_S
-        if may_age and _newest_wall_ns(sealed[0]) < time.time_ns() - int(self._storage.keep_days * NS_PER_DAY):
-            return f"older than keep_days, which is {self._storage.keep_days:g}"
-        return ""
+        old = may_age and _newest_wall_ns(sealed[0]) < time.time_ns() - int(self._storage.keep_days * NS_PER_DAY)
+        return f"older than keep_days, which is {self._storage.keep_days:g}" if old else ""
 
     def _delete(self, segment: Segment) -> None:
         """The marker goes last: without it, a file that a power cut left would never be deleted."""
