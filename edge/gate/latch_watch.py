@@ -26,7 +26,7 @@ class LatchWatch:
         """Reasons that the person who acknowledged had not read."""
         self._note_left = False
         """Somebody acknowledged while no gate ran, and no row says so yet."""
-        self._due_s = 0.0
+        self._due_s = time.monotonic()
 
     @property
     def latched(self) -> bool:

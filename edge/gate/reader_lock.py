@@ -58,7 +58,7 @@ class ReaderLock:
 def reading(records: Path) -> Iterator[None]:
     """The reader's side: waits for a checkpoint under way (milliseconds). Without the gate's file nothing is locked."""
     try:
-        descriptor = os.open(lock_path(records), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock_path(records), os.O_RDONLY)
     except OSError:
         yield
         return

@@ -184,6 +184,7 @@ def test_a_failed_commit_fails_its_tickets_and_keeps_its_rows(bench: Bench) -> N
     assert bench.step() == []
     bench.now_s += 0.01
     assert bench.step() == [Back()]
+    assert recorder._kept == []
     # Back does not mean that rows of failed tickets are acknowledged; they are on disk all the same.
     assert bench.commits == [3, 1]
     assert bench.store.number == 4
