@@ -220,6 +220,7 @@ def test_with_a_reserve_given_back_a_full_disk_is_tried_again_at_once(bench: Ben
     bench.fails = None
     assert bench.step() == [Back()]
     assert recorder._reserve.held
+    assert recorder._kept == []
 
 
 def test_a_recovery_on_a_full_disk_gives_the_reserve_back_too(bench: Bench) -> None:
