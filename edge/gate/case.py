@@ -47,13 +47,19 @@ class Discard(msgspec.Struct, frozen=True):
     """Forget bytes that were not sent yet: their session is over."""
 
 
+class Withdraw(msgspec.Struct, frozen=True):
+    """Take back what is left of this trigger's verdict, the rest of a half-sent one too: the robot then reads no whole frame."""
+
+    key: TriggerId
+
+
 class Latch(msgspec.Struct, frozen=True):
     """Make durable that nothing may be accepted until a person acknowledged this; the session itself obeys at once."""
 
     why: str
 
 
-Action = Send | Record | Tell | Discard | Latch
+Action = Send | Record | Tell | Discard | Withdraw | Latch
 
 
 class Stage(enum.Enum):

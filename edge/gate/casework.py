@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 
 from edge.contract import InspectorState, Outcome, Reason, Report, TriggerId
-from edge.gate.case import Action, Case, Latch, Record, Send, Stage, Tell, Ticket
+from edge.gate.case import Action, Case, Latch, Record, Send, Stage, Tell, Ticket, Withdraw
 from edge.gate.events import EventBook
 from edge.gate.latches import Latches
 from edge.gate.messages import Message
@@ -130,9 +130,17 @@ class CaseWork(ABC):
 
     def _obey_latch(self, now_ns: int) -> None:
         for case in list(self._cases.values()):
-            if case.stage is Stage.COMMITTING:
+            accepting = case.sending is not None and case.sending.outcome is Outcome.ACCEPT
+            if accepting:
+                self._withdraw(case)
+            if case.stage is Stage.COMMITTING or (accepting and case.stage is Stage.SENDING):
                 self._withhold(case, Reason.LATCHED, now_ns)
         self._reject_hopeless(now_ns)
+
+    def _withdraw(self, case: Case) -> None:
+        """Nothing more of this verdict may leave: neither what waits for the line nor what was asked for in this very step."""
+        self._actions = [action for action in self._actions if not (isinstance(action, Send) and action.key == case.key)]
+        self._actions.append(Withdraw(case.key))
 
     def _void(self, done: Disposition, why: str, now_ns: int) -> None:
         """End the session: every trigger still without a disposition gets one, and nothing more is sent in its name."""

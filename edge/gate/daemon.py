@@ -15,7 +15,7 @@ from types import FrameType
 from edge.config import Config, GateConfig, read_config
 from edge.contract import TriggerId
 from edge.errors import ContractError, LinkError, PortBusyError, PortGoneError, PortMissingError
-from edge.gate.case import Action, Discard, Latch, Record, Send, Tell
+from edge.gate.case import Action, Discard, Latch, Record, Send, Tell, Withdraw
 from edge.gate.handshake import HandshakeSession
 from edge.gate.link import Link, open_link
 from edge.gate.log import Log
@@ -180,6 +180,8 @@ class GateDaemon:
             self.inspector.tell(action.message)
         elif isinstance(action, Latch):
             self.recorder.latch(action.why)
+        elif isinstance(action, Withdraw) and self.link is not None:
+            self.link.withdraw(action.key)
         elif isinstance(action, Discard) and self.link is not None:
             self.link.discard()
 

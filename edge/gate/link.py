@@ -38,6 +38,9 @@ class Link(Protocol):
     def noise(self) -> dict[str, int]:
         """What was thrown away since the last call, by kind; empty when nothing was."""
 
+    def withdraw(self, key: TriggerId) -> None:
+        """Forget what was not sent of this trigger's verdict; nothing is reported of it any more."""
+
     def discard(self) -> None:
         """Forget everything that was not sent."""
 
@@ -86,6 +89,10 @@ class LineLink:
         found = {name: getattr(counters, name) - getattr(self._told, name) for name in names}
         self._told = Counters(**{name: getattr(counters, name) for name in names})
         return {name: count for name, count in found.items() if count}
+
+    def withdraw(self, key: TriggerId) -> None:
+        """Forget what was not sent of this trigger's verdict."""
+        self._port.withdraw(key)
 
     def discard(self) -> None:
         """Forget everything that was not sent."""

@@ -110,6 +110,13 @@ class ModbusLink:
         found, self._noise = self._noise, {}
         return found
 
+    def withdraw(self, key: TriggerId) -> None:
+        """Take this trigger's verdict out of the image, and the rest of a response that carries it off the line."""
+        self._image.withdraw(key.sequence)
+        if self._pending is not None and self._pending[0] == key:
+            self._pending = None
+        self._port.withdraw(key)
+
     def discard(self) -> None:
         """Forget everything that was said in the session that ended."""
         self._image.clear()

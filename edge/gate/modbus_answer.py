@@ -49,6 +49,12 @@ class AnswerImage:
         self._values = {**empty_answer(), **kept}
         self._accept_until_ns = None
 
+    def withdraw(self, sequence: int) -> None:
+        """Nothing is answered under this sequence any more."""
+        if self._values["sequence"] == sequence:
+            self._values.update(NO_ANSWER)
+            self._accept_until_ns = None
+
     def put(self, message: Message, not_after_ns: int) -> None:
         """Take up one message of the gate."""
         values = self._values

@@ -105,6 +105,11 @@ class SerialPort:
             if frame.key is not None:
                 self._on_sent(frame.key)
 
+    def withdraw(self, key: TriggerId) -> None:
+        """Forget the frames of this key that wait, the rest of a half-sent one too; they are not reported as dropped."""
+        if any(frame.key == key for frame in self._waiting):
+            self._waiting = deque(frame for frame in self._waiting if frame.key != key)
+
     def discard(self) -> None:
         """Forget everything that was not sent, here and in the driver."""
         self._waiting.clear()

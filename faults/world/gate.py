@@ -7,7 +7,7 @@ from typing import cast
 
 from edge.contract import InspectorState, Report, ToGate, TriggerId
 from edge.errors import PortGoneError
-from edge.gate.case import Action, Discard, Latch, Record, Send, Ticket
+from edge.gate.case import Action, Discard, Latch, Record, Send, Ticket, Withdraw
 from edge.gate.handshake import HandshakeSession
 from edge.gate.link import LineLink
 from edge.gate.messages import Framing
@@ -258,6 +258,8 @@ class Gate:
             self.disk.submit(action.rows, action.ticket)
         elif isinstance(action, Latch):
             self._latch(action.why)
+        elif isinstance(action, Withdraw) and self.link is not None:
+            self.link.withdraw(action.key)
         elif isinstance(action, Discard) and self.link is not None:
             self.link.discard()
 

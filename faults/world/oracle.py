@@ -199,7 +199,7 @@ class Oracle:
                 raise Violation("false accept", f"I3: trigger {key} got two answers: {self._answers[key]!r} and {frame!r}")
             if accept:
                 self.accepts_sent += 1
-                if self.latched and first:
+                if self.latched:
                     raise Violation("false accept", f"ACCEPT for {key} left although a person must look first")
                 self._must_be_durable(key)
                 if part and self.parts is not None:

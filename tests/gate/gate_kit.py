@@ -11,7 +11,7 @@ import msgspec
 
 from edge.config import Config, load_config
 from edge.contract import CONTRACT_VERSION, Expect, InspectorState, Outcome, Reason, Report, Settled, TriggerId, decode_to_inspector, encode
-from edge.gate.case import Action, Discard, Latch, Record, Send, Tell, Ticket
+from edge.gate.case import Action, Discard, Latch, Record, Send, Tell, Ticket, Withdraw
 from edge.gate.codec import Decoder, encode_frame
 from edge.gate.handshake import HandshakeSession
 from edge.gate.messages import Ack, ChangeOver, Done, Hello, Message, PartQuery, PartVerdict, Trigger, Verdict
@@ -107,6 +107,9 @@ class Driven:
         self.now = 1_000 * MS
         self.durable = durable
         self.port_takes = True
+        self.stuck = False
+        self.waiting: list[Send] = []
+        """What a stuck line has taken and not sent."""
         self.rows: list[Row] = []
         self.frames: list[Message] = []
         self.raw: list[bytes] = []
@@ -138,9 +141,13 @@ class Driven:
         elif isinstance(action, Latch):
             self.latches.append(action.why)
         else:
-            assert isinstance(action, Discard)
+            assert isinstance(action, Discard | Withdraw)
+            self.waiting = [send for send in self.waiting if isinstance(action, Withdraw) and send.key != action.key]
 
     def _send(self, action: Send) -> None:
+        if self.stuck:
+            self.waiting.append(action)
+            return
         if not self.port_takes:
             if action.key is not None:
                 self.session.dropped(action.key, "full", self.now)

@@ -272,6 +272,8 @@ class ModelGate:
     def _latch(self) -> None:
         self.latched = True
         self._withhold_commit()
+        if self.case is not None and self.case.stage == "SENDING" and self.case.sending is Outcome.ACCEPT:
+            self._prepare(Outcome.REJECT)
         self._reject_hopeless()
 
     def latched_for(self, _reasons: Sequence[str], _now: int) -> None:

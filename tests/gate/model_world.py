@@ -12,7 +12,7 @@ from model_gate import ModelGate
 from model_oracle import MS, Oracle
 
 from edge.contract import Reason, Report, TriggerId
-from edge.gate.case import Action, Discard, Record, Send, Ticket
+from edge.gate.case import Action, Discard, Record, Send, Ticket, Withdraw
 from edge.gate.codec import Decoder
 from edge.gate.handshake import HandshakeSession
 from edge.gate.leftovers import closing_rows
@@ -171,6 +171,8 @@ class World:
             for row in action.rows:
                 self.oracle.recorded(row, self.now)
             self.queue.append(action)
+        elif isinstance(action, Withdraw):
+            self.port = [send for send in self.port if send.key != action.key]
         elif isinstance(action, Discard):
             self.port.clear()
 

@@ -188,6 +188,45 @@ def test_an_accept_is_not_sent_again_while_something_is_latched(asked_again: boo
     assert [verdict.outcome for verdict in driven.verdicts] == [Outcome.ACCEPT]
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_an_accept_that_waits_for_the_line_is_withdrawn_when_something_latches(durable: bool) -> None:
+    driven = Driven(durable=durable).ready()
+    driven.stuck = True
+    key = driven.trigger(1)
+    driven.report(key)
+    driven.settle()
+    driven.act()
+    assert [send.message.outcome for send in driven.waiting if send.key == key] == [Outcome.ACCEPT]
+    driven.do(driven.session.latched_for, ["look"])
+    assert [send.message.outcome for send in driven.waiting if send.key == key] == [Outcome.REJECT]
+    driven.do(driven.session.sent, key)
+    driven.confirm(key, Outcome.REJECT, Done.REJECTED)
+    assert (driven.dispositions[-1].sent, driven.dispositions[-1].sent_reason) == ("REJECT", "LATCHED")
+    assert "withheld" in driven.dispositions[-1].detail
+
+
+def test_an_accept_asked_for_in_the_step_that_latches_never_leaves() -> None:
+    driven = Driven(durable=False).ready()
+    key = driven.trigger(1)
+    driven.report(key)
+    (ticket,) = [ticket for ticket in driven.tickets if ticket.what == "verdict"]
+    driven.session.recorded(ticket, driven.now)
+    driven.session.latched_for(["look"], driven.now)
+    driven.act()
+    assert [verdict.outcome for verdict in driven.verdicts] == [Outcome.REJECT]
+
+
+def test_a_resend_that_waits_for_the_line_is_withdrawn_when_something_latches() -> None:
+    driven = Driven().ready()
+    key = driven.trigger(1)
+    driven.report(key)
+    driven.stuck = True
+    driven.pass_ms(45)
+    assert [send.message.outcome for send in driven.waiting if send.key == key] == [Outcome.ACCEPT]
+    driven.do(driven.session.latched_for, ["look"])
+    assert [send for send in driven.waiting if send.key == key] == []
+
+
 def test_a_reject_is_sent_again_while_something_is_latched() -> None:
     driven = Driven().ready()
     rejected(driven)

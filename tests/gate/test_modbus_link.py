@@ -263,3 +263,12 @@ def test_discarding_takes_everything_said_in_the_old_session_away(served: Served
         served.link.discard()
     assert served.read() == []
     assert served.sent == served.dropped == []
+
+
+def test_a_withdrawn_verdict_is_neither_read_nor_reported(served: Served) -> None:
+    served.send(ACCEPT, key=KEY)
+    with served.lock:
+        served.link.withdraw(KEY)
+    assert ACCEPT not in (served.read() or [])
+    assert served.link.due_ns() is None
+    assert served.sent == served.dropped == []

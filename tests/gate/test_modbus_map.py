@@ -308,3 +308,14 @@ def test_a_new_session_begins_without_refusal_and_acknowledgement() -> None:
     values = ANSWER.unpack(image.registers(0))
     assert values is not None
     assert values["acknowledged"] == 1, "the same hello again changes nothing"
+
+
+def test_a_withdrawn_answer_is_gone_and_another_one_stays() -> None:
+    image = AnswerImage()
+    image.put(Hello(nonce=SESSION[8:], peer=SESSION[:8]), FOREVER)
+    image.put(Verdict(session=SESSION, sequence=3, part="P1", weld="W1", outcome=Outcome.ACCEPT, reason=Reason.OK), 1000)
+    image.withdraw(4)
+    assert any(isinstance(message, Verdict) for message in read_answer(image.registers(0)) or [])
+    image.withdraw(3)
+    assert not any(isinstance(message, Verdict) for message in read_answer(image.registers(0)) or [])
+    assert image.not_after_ns(0) is None

@@ -165,6 +165,21 @@ def test_only_a_few_frames_wait_for_a_stuck_line(pty: Pty) -> None:
     port.close()
 
 
+def test_a_withdrawn_frame_is_cut_where_it_is_and_the_next_one_goes_out_whole(pty: Pty) -> None:
+    port = pty.open()
+    port.send(b"x" * 200_000, FOREVER_NS, 0, KEY)
+    port.send(b"$next", FOREVER_NS, 0, TriggerId("0" * 16, 99))
+    port.withdraw(KEY)
+    data = b""
+    while port.waiting:
+        data += pty.read()
+        port.flush(0)
+    assert (data + pty.read()).lstrip(b"x") == b"$next"
+    assert pty.sent == [TriggerId("0" * 16, 99)]
+    assert pty.dropped == []
+    port.close()
+
+
 def test_a_port_held_by_another_process_is_busy_until_it_is_killed(pty: Pty) -> None:
     code = f"""
 import sys
