@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from edge.contract import Outcome, Reason
-from edge.errors import CordonError
+from edge.errors import CordonError, SimulationError
 from edge.gate import messages
 from edge.gate.audit import verify_chain
 from edge.gate.codec import Decoder, encode_frame
@@ -85,11 +85,12 @@ class _Talk:
 
     def greet(self) -> None:
         """Open a session."""
-        for _ in range(50):
+        for _ in range(200):
             self._write(encode_frame(messages.Hello(nonce=self._nonce, deadline_ms=60_000), "R"))
             self.listen(0.1)
             if self._session != "0" * 16:
                 return
+        raise SimulationError("the gate did not say hello", seen=f"{self.said} messages", remedy="Run the row alone on a quiet machine")
 
     def say(self, number: int) -> None:
         """One random message, then whatever comes back at once."""
@@ -118,7 +119,15 @@ class _Talk:
                     self._session = self._nonce + message.nonce
 
     def _write(self, data: bytes) -> None:
-        os.write(self._master, data)
+        end_s = time.monotonic() + 20.0
+        while data:
+            try:
+                data = data[os.write(self._master, data) :]
+            except BlockingIOError:
+                if time.monotonic() > end_s:
+                    remedy = "Look whether its process is still there"
+                    raise SimulationError("the gate does not read its line", seen="20 s", remedy=remedy) from None
+                self.listen(0.05)
 
     def _choices(self) -> list[Callable[[], tuple[Any, Any]]]:
         rng = self._rng
@@ -149,6 +158,7 @@ def _gate() -> Iterator[tuple[Path, int]]:
     folder = Path(tempfile.mkdtemp(prefix="cfb"))
     master, slave = os.openpty()
     tty.setraw(slave)
+    os.set_blocking(master, False)
     (folder / "robot").symlink_to(os.ttyname(slave))
     os.close(slave)
     (folder / "cordon.toml").write_text(CONFIG.format(folder=folder, key=PUBLIC))

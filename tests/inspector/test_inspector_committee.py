@@ -47,6 +47,8 @@ def facts(report: Report, state: InspectorState) -> Facts:
         inspector_alive=True,
         pinned="",
         store_healthy=True,
+        latched=(),
+        plan=None,
     )
 
 
