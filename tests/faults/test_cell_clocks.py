@@ -8,7 +8,10 @@ from faults.cell import clock_faults
 from faults.cell.campaign import Share
 from faults.registry import Result
 
-pytestmark = pytest.mark.skipif(not (shutil.which("gcc") or shutil.which("cc")), reason="needs a C compiler")
+pytestmark = [
+    pytest.mark.nightly,  # `make faults` injects it, with far more injections
+    pytest.mark.skipif(not (shutil.which("gcc") or shutil.which("cc")), reason="needs a C compiler"),
+]
 FEW: dict[Callable[[Share], Result], int] = {clock_faults._wall_clock_jumps: 10, clock_faults._suspended: 1}
 
 

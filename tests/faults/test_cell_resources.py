@@ -7,6 +7,8 @@ from faults.cell import resource_faults
 from faults.cell.campaign import Share
 from faults.registry import Result, Skipped
 
+pytestmark = pytest.mark.nightly  # `make faults` injects it, with far more injections
+
 FEW: dict[Callable[[Share], Result], int] = {
     resource_faults._stuck_loop: 1,
     resource_faults._memory_runs_out: 1,

@@ -7,6 +7,8 @@ from faults.cell import start_faults
 from faults.cell.campaign import Share
 from faults.registry import Result
 
+pytestmark = pytest.mark.nightly  # `make faults` injects it, with far more injections
+
 FEW: dict[Callable[[Share], Result], int] = {
     start_faults._second_gate: 1,
     start_faults._partly_failed_start: len(start_faults.BROKEN),

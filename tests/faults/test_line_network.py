@@ -8,6 +8,8 @@ import pytest
 from faults.line import cell, network, peers
 from faults.registry import Effort, Result
 
+pytestmark = pytest.mark.nightly  # `make faults` injects it, with far more injections
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _ended() -> Iterator[None]:

@@ -8,6 +8,8 @@ import pytest
 from faults.line import cell, gpu, operations
 from faults.registry import Effort, Result
 
+pytestmark = pytest.mark.nightly  # `make faults` injects it, with far more injections
+
 QUICK = [operations.configuration_edited, operations.operator_wants_accept]
 LONGER = [operations.log_blocked, operations.foreign_user_at_the_socket, operations.switches_left_on, operations.secrets, gpu.gpu_lost]
 

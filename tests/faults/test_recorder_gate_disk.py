@@ -1,9 +1,13 @@
 import errno
 from pathlib import Path
 
+import pytest
+
 from faults.recorder.gate_disk import disk_fails_under_the_gate, slow_sync, watched
 from faults.recorder.preload import FOREVER, Action, Call
 from faults.registry import Effort
+
+pytestmark = pytest.mark.nightly  # `make faults` injects it, with far more injections
 
 
 def effort(folder: Path) -> Effort:

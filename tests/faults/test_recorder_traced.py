@@ -7,6 +7,8 @@ from faults.recorder.kill import spread
 from faults.recorder.traced import sigkill_at_every_system_call
 from faults.registry import Effort, Skipped
 
+pytestmark = pytest.mark.nightly  # `make faults` injects it, with far more injections
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
