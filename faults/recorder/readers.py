@@ -12,6 +12,7 @@ from pathlib import Path
 from edge.errors import CordonError
 from edge.gate.audit import verify_chain
 from edge.gate.reader_lock import PATIENCE, reading
+from edge.gate.store import Store
 from faults.recorder.books import read_books, record_files
 from faults.recorder.client import Client
 from faults.recorder.kill import aftermath
@@ -22,9 +23,13 @@ TEST = "tests/faults/test_recorder_readers.py"
 YEAR_S = 31_556_952.0
 JUMPS_S = (1.0, -1.0, 3_600.0, -86_400.0, 10 * YEAR_S, -10 * YEAR_S, 0.0)
 BETWEEN = 6
-"""Cases between two jumps, or between two looks at the log."""
-CASE_BYTES = 96 * 1024
-"""More than one case, with its share of a checkpoint, ever adds to the log."""
+"""Cases between two jumps."""
+LOOK = 2
+"""Cases between two looks at the log; a checkpoint is asked for in each of these."""
+LOOK_BYTES = 96 * 1024
+"""More than these cases, with their checkpoint, ever add to the log (measured: 65 KB)."""
+ATTEMPT_S = 10.0
+"""A recorder that does not try a checkpoint for so long has hung."""
 
 
 def crowded(place: Place, *, seed: int, rounds: int, hold: bool) -> Task:
@@ -34,24 +39,40 @@ def crowded(place: Place, *, seed: int, rounds: int, hold: bool) -> Task:
     """
     _fresh(place)
     client, stop = Client(place.records), threading.Event()
+    attempts = _counted(client.store)
     failures: list[str] = []
     copies: list[int] = []
     reader = threading.Thread(target=_hold if hold else _copy, args=(place.records, stop, copies, failures))
     reader.start()
     largest = 0
     for number in range(rounds):
-        client.cycles(seed * 10_000 + number, BETWEEN)
+        client.cycles(seed * 10_000 + number, LOOK)
+        # Rows go first: a client that never pauses, as no robot is, would put the checkpoint off.
+        if not attempts.acquire(timeout=ATTEMPT_S):
+            failures.append("the recorder never came to a checkpoint")
+            break
         wal = place.records.with_name(place.records.name + "-wal")
         largest = max(largest, wal.stat().st_size)
     stop.set()
     reader.join()
     if not client.close():
         failures.append("the recorder could not be closed whole")
-    # A checkpoint is refused at most PATIENCE times in a row; there is one every second case.
-    bound = (2 * PATIENCE + 4) * CASE_BYTES
+    bound = (PATIENCE + 2) * LOOK_BYTES
     failures += [f"the log grew to {largest} bytes"] if largest > bound else []
     failures += client.wrong + client.missing(read_books(place.records)) + aftermath(place.records, {})
     return {"copies": sum(copies), "largest": largest, "failures": failures}
+
+
+def _counted(store: Store) -> threading.Semaphore:
+    """Released once for each checkpoint that this store tried."""
+    tried, attempts = store.checkpoint, threading.Semaphore(0)
+
+    def checkpoint() -> None:
+        tried()
+        attempts.release()
+
+    store.checkpoint = checkpoint  # type: ignore[method-assign]
+    return attempts
 
 
 def _hold(records: Path, stop: threading.Event, copies: list[int], _: list[str]) -> None:
@@ -115,7 +136,7 @@ def _fresh(place: Place) -> None:
 @injects("D12", test=TEST)
 def readers_beside_the_recorder(effort: Effort) -> Result:
     """Copies taken all the time, and a reader that never ends, while the recorder writes."""
-    rounds, seeds = (5, 2) if effort.name == "quick" else (40, effort.times(4))
+    rounds, seeds = (40, 2) if effort.name == "quick" else (120, effort.times(4))
     started_s = time.monotonic()
     tasks = [{"do": "readers:crowded", "seed": effort.seed + number, "rounds": rounds, "hold": bool(number % 2)} for number in range(seeds)]
     answers = run_tasks(effort, tasks)

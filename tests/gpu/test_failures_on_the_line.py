@@ -159,7 +159,8 @@ def test_the_cpu_takes_the_place_of_a_gpu_that_is_gone_and_every_record_says_so(
 @pytest.mark.parametrize("cell", [(60, "")], indirect=True)
 def test_without_a_fallback_nothing_is_accepted_once_the_gpu_is_gone(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     results = cell.run([pull_out(monkeypatch)])
-    assert check(cell, results) <= LOST
+    # Three failures within a minute latch the gate, if the welds last so long.
+    assert check(cell, results) <= LOST | {"LATCHED"}
     assert not [result for result in results[20:] if result["accepted"]]
     assert "no CUDA-capable device is detected" in cell.inspector.tail()
     assert cell.records(TOLD)[0] > (1,)
