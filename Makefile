@@ -22,7 +22,8 @@ demo: $(INSTALLED) ## nine typologies end to end; SCANS=folder runs your own sca
 test: test-cpu test-soft-gpu ## all tests that fit into minutes
 
 test-cpu: $(INSTALLED) ## the part of them that needs no GPU and no stand-in for one
-	@$(PY) -m pytest
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/hil --ignore tests/faults
+	@$(PY) -m pytest tests/hil tests/faults
 
 test-soft-gpu: $(INSTALLED) ## the GPU inspector on a software CUDA driver, under the real PyCUDA (compiled once, about 2 minutes)
 	@$(PY) tests/gpu/softcuda/build.py; case $$? in \
