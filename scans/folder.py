@@ -70,6 +70,8 @@ class Scan:
     path: Path
     label: Label
     group: str
+    defect: str = ""
+    """What is wrong with it, from the table's column `defect`; empty where nobody said."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def find_scans(root: Path, *, table: Path | None = None) -> ScanFolder:
     folders = _label_folders(root)
     groups = _groups(root, table)
     scans = tuple(
-        Scan(path, label, groups.get(path.relative_to(root).as_posix(), path.relative_to(root).as_posix()))
+        Scan(path, label, *groups.get(path.relative_to(root).as_posix(), (path.relative_to(root).as_posix(), "")))
         for folder, label in folders
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in SUFFIXES and path.is_file()
@@ -130,7 +132,8 @@ def _label_folders(root: Path) -> list[tuple[Path, Label]]:
     return found
 
 
-def _groups(root: Path, table: Path | None) -> dict[str, str]:
+def _groups(root: Path, table: Path | None) -> dict[str, tuple[str, str]]:
+    """Group and defect of each file that the table names."""
     tables = [table] if table is not None else sorted(root.glob("*.csv"))
     for path in tables:
         try:
@@ -148,8 +151,8 @@ def _groups(root: Path, table: Path | None) -> dict[str, str]:
     return {}
 
 
-def _group_of_file(root: Path, table: Path, rows: list[dict[str, str]], column: str) -> dict[str, str]:
-    groups: dict[str, str] = {}
+def _group_of_file(root: Path, table: Path, rows: list[dict[str, str]], column: str) -> dict[str, tuple[str, str]]:
+    groups: dict[str, tuple[str, str]] = {}
     for row in rows:
         name = row["file"].strip()
         # Tables written above the folder name files with the folder's own name in front.
@@ -158,7 +161,7 @@ def _group_of_file(root: Path, table: Path, rows: list[dict[str, str]], column: 
         said = LABEL_FOLDERS.get((row.get("label") or "").strip().lower())
         if label is not None and said is not None and label != said:
             raise DatasetError(f"{table} says {said}, the folder says {label}", seen=name, remedy="Correct one of the two")
-        groups[name] = row[column].strip()
+        groups[name] = row[column].strip(), (row.get("defect") or "").strip()
     return groups
 
 

@@ -1,10 +1,11 @@
-"""`cordon train`: one typology, a router, or a cross-validation, from folders of labelled scans."""
+"""`cordon train`: one typology, a router, or a cross-validation, from folders of labelled scans; and the tools around it."""
 
 from __future__ import annotations
 
 import argparse
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,20 @@ from train.report import metrics_path, save_json
 if TYPE_CHECKING:
     from train.fast import Learner
 
+TOOLS = {
+    "defects": ("train.defects.cli", "make labelled defects from good scans"),
+    "run": ("train.experiments.cli", "run experiments, one TOML file each, into one table"),
+    "clean": ("train.cleaning.cli", "find wrong labels and near-duplicates; apply or undo decisions"),
+    "explain": ("train.explain.cli", "show where a network looked"),
+    "import": ("train.intake.cli", "take relabelled welds from a box's record export"),
+}
+"""Word after `cordon train` → module with `main(argv)`, and what it does. A scan folder of such a name is given as ./NAME."""
+
 
 def main(argv: Sequence[str]) -> int:
     """Train and write a checkpoint (and its figures beside it); with --folds one checkpoint per fold."""
+    if argv and argv[0] in TOOLS:
+        return int(import_module(TOOLS[argv[0]][0]).main(argv[1:]))
     arguments = _parser().parse_args(argv)
     options = recipe(
         arguments.recipe,
@@ -45,7 +57,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cordon train", description=main.__doc__)
+    tools = "\n".join(f"  cordon train {word:9s}{what}" for word, (_, what) in TOOLS.items())
+    parser = argparse.ArgumentParser(
+        prog="cordon train",
+        description=main.__doc__,
+        epilog=f"other commands, each with its own --help:\n{tools}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="has good/ and bad/ (or Soldadura_Buena/ and Soldadura_Mala/)")
     add("--out", type=Path, required=True, metavar="FILE", help="the checkpoint, NAME.safetensors; with --folds a folder")

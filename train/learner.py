@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,6 +37,8 @@ class Task:
     classes: tuple[str, ...]
     spec: HeightmapSpec
     scale: Scale
+    validation: tuple[Scan, ...] = ()
+    """Scans that may choose: when to stop, a threshold, a member's weight. Never trained on, never among the figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,9 @@ class Fitted:
     """f64 [held out, classes]."""
     refused: int
     """Bad scans that the box refuses before any network, so that no network learnt or judged them."""
+    validation: tuple[Scan, ...] = ()
+    validation_probabilities: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    """f64 [validation, classes]."""
 
 
 class NoValidation(Callback):  # type: ignore[misc]
@@ -63,7 +68,7 @@ class NoValidation(Callback):  # type: ignore[misc]
 
 
 def fit(task: Task, options: TrainingOptions, *, watch: bool = True) -> Fitted:
-    """Train on `task.training`, then score `task.held_out` once; `watch` also shows its loss after every epoch.
+    """Train on `task.training`, then score `task.held_out` once; `watch` shows the loss after every epoch, of the validation scans if any.
 
     Nothing is chosen by the held-out scans: the last epoch's weights are kept. Equal task and options give equal weights on one
     kind of CPU. Raises DatasetError.
@@ -71,9 +76,10 @@ def fit(task: Task, options: TrainingOptions, *, watch: bool = True) -> Fitted:
     torch.set_num_threads(options.threads)
     prepared = PreparedScan(task.spec, task.scale)
     training, refused = usable(task.training, prepared)
+    validation, refused_there = usable(task.validation, prepared)
     held_out, refused_too = usable(task.held_out, prepared)
     with no_random(options.seed, reproducible=True):
-        learner = _learner(task, options, prepared, training, held_out)
+        learner = _learner(task, options, prepared, training, validation or held_out)
         with _quiet_unless_terminal(learner):
             learner.fit_one_cycle(options.epochs, options.learning_rate, cbs=[] if watch else [NoValidation()])
     checkpoint = Checkpoint(
@@ -90,18 +96,24 @@ def fit(task: Task, options: TrainingOptions, *, watch: bool = True) -> Fitted:
         held_out=held_out,
         images=images,
         probabilities=probabilities(checkpoint, images),
-        refused=refused + refused_too,
+        refused=refused + refused_there + refused_too,
+        validation=validation,
+        validation_probabilities=_scores_of(checkpoint, validation, prepared),
     )
 
 
-def _learner(task: Task, options: TrainingOptions, prepared: PreparedScan, training: Sequence[Scan], held_out: Sequence[Scan]) -> Learner:
-    data = loaders(training, held_out, task.labels, task.classes, prepared=prepared, options=options)
+def _learner(task: Task, options: TrainingOptions, prepared: PreparedScan, training: Sequence[Scan], watched: Sequence[Scan]) -> Learner:
+    data = loaders(training, watched, task.labels, task.classes, prepared=prepared, options=options)
     counts = Counter(task.labels[scan.path] for scan in training)
     weights = torch.tensor([len(training) / (len(task.classes) * counts[name]) for name in task.classes]).to(data.device)
     # Channels last runs this network three times as fast on a CPU.
     network = build(options.architecture, len(task.classes), size=(task.spec.height, task.spec.width)).to(memory_format=torch.channels_last)
     loss = CrossEntropyLossFlat(weight=weights, label_smoothing=options.label_smoothing)
     return Learner(data, network, loss_func=loss, metrics=[error_rate], wd=options.weight_decay)
+
+
+def _scores_of(checkpoint: Checkpoint, scans: Sequence[Scan], prepared: PreparedScan) -> NDArray[np.float64]:
+    return probabilities(checkpoint, heightmaps(scans, prepared)) if scans else np.zeros((0, len(checkpoint.classes)))
 
 
 @contextmanager
