@@ -9,7 +9,7 @@ from torch import nn
 
 from edge.bundle import Kind
 from edge.errors import ExportError
-from nets.autoencoder import STRIDE, Autoencoder
+from nets.autoencoder import STRIDE, Autoencoder, Body
 from nets.classics import LeNet, ScratchNetwork, SixConvolutionNetwork, Size
 from nets.fastai_library import XRESNETS, bag_of_tricks, vision_model, xresnet
 from nets.siamese import SiameseNetwork
@@ -37,10 +37,10 @@ def _googlenet(classes: int, _: Size) -> nn.Module:
     return network
 
 
-def _autoencoder(_: int, size: Size) -> nn.Module:
+def _autoencoder(body: Body, _: int, size: Size) -> nn.Module:
     if size[0] % STRIDE or size[1] % STRIDE:
         raise ExportError("the autoencoder halves its input five times", seen=size, remedy=f"Use multiples of {STRIDE} pixels")
-    return Autoencoder()
+    return Autoencoder(body=body)
 
 
 def _any_size(make: Callable[[int], nn.Module]) -> Maker:
@@ -60,7 +60,13 @@ CLASSIFIERS: dict[str, Maker] = {
 }
 """Names whose networks give one logit per class."""
 
-ARCHITECTURES: dict[str, Maker] = {**CLASSIFIERS, "siamese": lambda _, __: SiameseNetwork(), "autoencoder": _autoencoder}
+ARCHITECTURES: dict[str, Maker] = {
+    **CLASSIFIERS,
+    "siamese": lambda _, __: SiameseNetwork(),
+    "siamese_small": lambda _, __: SiameseNetwork(body="small"),
+    "autoencoder": partial(_autoencoder, "resnet18"),
+    "autoencoder_small": partial(_autoencoder, "small"),
+}
 """Every name `build` knows."""
 
 
@@ -82,5 +88,10 @@ def build(architecture: str, classes: int, *, size: Size = DEFAULT_SIZE) -> nn.M
 
 def kind_of(architecture: str) -> Kind:
     """How the network of this name comes to its scores; a name `build` does not know is taken for a classifier's."""
-    kinds: dict[str, Kind] = {"siamese": "siamese", "autoencoder": "autoencoder"}
+    kinds: dict[str, Kind] = {
+        "siamese": "siamese",
+        "siamese_small": "siamese",
+        "autoencoder": "autoencoder",
+        "autoencoder_small": "autoencoder",
+    }
     return kinds.get(architecture, "classifier")

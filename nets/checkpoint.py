@@ -18,6 +18,8 @@ from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json, spec_to
 from nets.architectures import build
 
 FORMAT = "cordon-checkpoint-1"
+CONSTANT = "constant/"
+"""Before the names of `Checkpoint.constants` among the file's tensors; they keep their type."""
 KEY = "cordon"
 """The one entry of the file's metadata, a JSON object."""
 _REMEDY = "Train it again with `cordon train`, or copy the file again from its source"
@@ -33,6 +35,8 @@ class Checkpoint:
     model: nn.Module
     provenance: dict[str, str] = field(default_factory=dict)
     """Where it comes from: data, options, seed and figures, as short strings."""
+    constants: dict[str, Tensor] = field(default_factory=dict)
+    """What the kind of network needs beside its weights: a siamese's reference scans, an autoencoder's error scale and map."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = False) -> None:
@@ -41,6 +45,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = False) -
     Raises ExportError when the file cannot be written.
     """
     tensors = {name: _stored(value, half=half) for name, value in checkpoint.model.state_dict().items()}
+    tensors |= {CONSTANT + name: _stored(value, half=False) for name, value in checkpoint.constants.items()}
     facts = {
         "format": FORMAT,
         "architecture": checkpoint.architecture,
@@ -66,13 +71,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
         classes = tuple(str(name) for name in facts["classes"])
         heightmap = spec_from_json(facts["heightmap"].encode())
         model = build(facts["architecture"], len(classes), size=(heightmap.height, heightmap.width))
-        model.load_state_dict(tensors)
+        model.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(CONSTANT)})
         return Checkpoint(
             architecture=facts["architecture"],
             classes=classes,
             heightmap=heightmap,
             model=model.eval(),
             provenance=dict(facts["provenance"]),
+            constants={name.removeprefix(CONSTANT): value for name, value in tensors.items() if name.startswith(CONSTANT)},
         )
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as exc:
         raise ExportError(f"{path} does not hold a whole checkpoint", seen=exc, remedy=_REMEDY) from exc

@@ -12,14 +12,12 @@ from torch import Tensor, nn
 from edge.bundle import Kind
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from nets.siamese import DIFFERENT
+from nets.autoencoder import ERROR_MAP, ERROR_SCALE, drawing_error
 
 REFERENCES, SIDES = "references", "reference_sides"
 """Constant of a siamese source, embeddings f32 [K, F]; and the weights in the graph that hold what the head makes of them."""
-SCALE = "error_scale"
+SCALE = ERROR_SCALE
 """Constant of an autoencoder source and name of the weight in the graph: the error f32 [1] whose badness is 0.5."""
-_LEAST = 1e-6
-"""Part of the pixels that counts as drawn wholly wrong, so that a heightmap without any data is bad and not a division by zero."""
 
 
 def inspection_of(
@@ -29,8 +27,8 @@ def inspection_of(
 
     A classifier is f32 [N, C, H, W] normalised → logits [N, classes]. A siamese network needs the constant `references`, and its
     badness is the mean probability of being different from them; an autoencoder needs `error_scale`, and its badness is
-    error / (error + scale). With `embedding` the module gives a pair: scores, and the features f32 [N, F] that the last decision is
-    made on (an autoencoder's: the averages of its code).
+    error / (error + scale), with an `error_map` that of the local error. With `embedding` the module gives a pair: scores, and the
+    features f32 [N, F] that the last decision is made on (an autoencoder's: the averages of its code).
     Raises ExportError for a kind without its constants, or a one-channel network with three different means.
     """
     inspection: nn.Module
@@ -40,7 +38,7 @@ def inspection_of(
         case "siamese":
             inspection = _Siamese(model, spec, _constant(constants, REFERENCES, kind), embedding=embedding)
         case "autoencoder":
-            inspection = _Autoencoder(model, spec, _constant(constants, SCALE, kind), embedding=embedding)
+            inspection = _Autoencoder(model, spec, _constant(constants, SCALE, kind), constants.get(ERROR_MAP), embedding=embedding)
     return inspection.eval()
 
 
@@ -92,9 +90,7 @@ class _Siamese(nn.Module):
 
     def forward(self, heightmap: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         features = self.body.embed(self.normalise(heightmap))
-        logits = self.body.decide(self.body.left(features).unsqueeze(1) + self.reference_sides)
-        different = torch.softmax(logits, dim=2)[:, :, DIFFERENT]
-        scores = bad_and_good(different.mean(dim=1, keepdim=True))
+        scores = bad_and_good(self.body.badness(features, self.reference_sides))
         return (scores, features) if self.embedding else scores
 
 
@@ -102,26 +98,19 @@ class _Autoencoder(nn.Module):
     """What it cannot draw becomes the badness."""
 
     error_scale: Tensor
+    error_map: Tensor | None
 
-    def __init__(self, body: Any, spec: HeightmapSpec, scale: Tensor, *, embedding: bool) -> None:
+    def __init__(self, body: Any, spec: HeightmapSpec, scale: Tensor, error_map: Tensor | None, *, embedding: bool) -> None:
         super().__init__()
         self.body, self.normalise, self.embedding = body, Normalisation(body, spec), embedding
         self.register_buffer(SCALE, scale.float().reshape(1))
+        self.register_buffer(ERROR_MAP, error_map)
 
     def forward(self, heightmap: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         code = self.body.encode(self.normalise(heightmap))
-        error = reconstruction_error(heightmap, self.body.decode(code))
+        error = drawing_error(heightmap, self.body.decode(code), self.error_map)
         scores = bad_and_good(error / (error + self.error_scale))
         return (scores, code.mean(dim=(2, 3))) if self.embedding else scores
-
-
-def reconstruction_error(heightmap: Tensor, drawn: Tensor) -> Tensor:
-    """Mean squared difference over the pixels with data: u8 and f32 (gray / 255), both [N, 1, H, W] → f32 [N, 1] in (gray / 255)²."""
-    gray = heightmap.float()
-    valid = torch.sign(gray)
-    difference = (drawn - gray / 255.0) * valid
-    squares, part = ((value.mean(dim=(2, 3))) for value in (difference * difference, valid))
-    return (squares + _LEAST) / (part + _LEAST)
 
 
 def bad_and_good(badness: Tensor) -> Tensor:

@@ -23,13 +23,15 @@ from calib.images import spread_out
 from calib.quantise import read_model
 from calib.run import Network
 from edge.errors import ExportError
-from export.graph.inspection import REFERENCES, SCALE, SIDES, Normalisation, reconstruction_error
+from export.graph.inspection import REFERENCES, SCALE, SIDES, Normalisation
 from export.sources.base import Source
 from export.sources.module import TorchSource
+from nets.autoencoder import ERROR_MAP, drawing_error
+from nets.siamese import REFERENCE_IMAGES
 
 CLASSES = ("bad", "good")
 QUANTILE = "quantile"
-"""Constant of an autoencoder source: the part of the good scans whose error lies below the scale, f64 [1]."""
+"""Constant of an autoencoder source: the part of the good scans whose error lies below the scale, f64 [1]; none for a trained scale."""
 MIN_GOOD = 16
 MAX_GOOD = 256
 """Good images that are run; more are thinned evenly."""
@@ -40,8 +42,9 @@ def prepare_kind(source: Source, good_images: Images, *, references: int = 8, qu
     """`source` with the constants of its kind, taken from good images u8 [N, 1, H, W]; a classifier as it is.
 
     A siamese network gets the embeddings of `references` images that lie far from each other in `calib.features`, an autoencoder the
-    `quantile` of its errors as the scale, so that badness 0.5 is that quantile. Raises ExportError for too few good images, options
-    out of range, or classes other than bad and good, in this order.
+    `quantile` of its errors as the scale, so that badness 0.5 is that quantile. Reference images or a scale that training left in
+    the checkpoint are kept instead. Raises ExportError for another kind of file, classes other than bad and good, too few good
+    images, or options out of range, in this order.
     """
     if source.kind == "classifier":
         return source
@@ -53,6 +56,11 @@ def prepare_kind(source: Source, good_images: Images, *, references: int = 8, qu
         raise ExportError(f"a {source.kind} scores bad, then good", seen=source.classes, remedy="Give the classes as bad,good")
     if len(good_images) < MIN_GOOD:
         raise ExportError(f"too few good scans for a {source.kind}", seen=len(good_images), remedy=f"Give at least {MIN_GOOD}")
+    if REFERENCE_IMAGES in source.constants:
+        good_images = source.constants[REFERENCE_IMAGES].numpy()
+        references = len(good_images)
+    elif SCALE in source.constants and QUANTILE not in source.constants:
+        return source
     made = _references(source, good_images, references) if source.kind == "siamese" else _scale(source, good_images, quantile)
     return replace(source, constants={**source.constants, **made})
 
@@ -66,12 +74,16 @@ def rebase(quantised: bytes, source: Source, good_images: Images) -> bytes:
         return quantised
     model = read_model(quantised)
     if source.kind == "siamese":
-        embeddings = _run(model, _embedding(read_graph(model)), _chosen(good_images, len(source.constants[REFERENCES])))
+        chosen = _reference_images(source, good_images, len(source.constants[REFERENCES]))
+        embeddings = _run(model, _embedding(read_graph(model)), chosen)
         with torch.no_grad():
             sides = source.model.right(torch.from_numpy(embeddings))[None]  # type: ignore[operator]
         return _with_constant(model, SIDES, sides.numpy())
     errors = _run(model, _beside(read_graph(model), SCALE), _thinned(good_images))
-    return _with_constant(model, SCALE, _quantile(errors, float(source.constants[QUANTILE])))
+    if QUANTILE in source.constants:
+        return _with_constant(model, SCALE, _quantile(errors, float(source.constants[QUANTILE])))
+    grown = np.median(errors / _errors(source, good_images))
+    return _with_constant(model, SCALE, (source.constants[SCALE].numpy() * grown).astype(np.float32))
 
 
 def _references(source: TorchSource, good_images: Images, count: int) -> dict[str, Tensor]:
@@ -79,18 +91,33 @@ def _references(source: TorchSource, good_images: Images, count: int) -> dict[st
         raise ExportError("the number of references is out of range", seen=count, remedy=f"Choose 1 to {len(good_images)}")
     normalise = Normalisation(source.model, source.heightmap)
     with torch.no_grad():
-        images = [normalise(torch.from_numpy(image[None])) for image in _chosen(good_images, count)]
+        images = [normalise(torch.from_numpy(image[None])) for image in _reference_images(source, good_images, count)]
         return {REFERENCES: torch.cat([source.model.embed(image) for image in images])}  # type: ignore[operator]
 
 
 def _scale(source: TorchSource, good_images: Images, quantile: float) -> dict[str, Tensor]:
     if not 0.5 <= quantile <= 1.0:
         raise ExportError("the quantile is out of range", seen=quantile, remedy="Choose 0.5 to 1")
-    normalise = Normalisation(source.model, source.heightmap)
+    found = _quantile(_errors(source, good_images), quantile)
+    return {SCALE: torch.from_numpy(found), QUANTILE: torch.tensor([quantile], dtype=torch.float64)}
+
+
+def _errors(source: TorchSource, good_images: Images) -> NDArray[np.float32]:
+    """By the network itself, f32 [N, 1]."""
+    normalise, error_map = Normalisation(source.model, source.heightmap), source.constants.get(ERROR_MAP)
     with torch.no_grad():
         heightmaps = [torch.from_numpy(image[None]) for image in _thinned(good_images)]
-        errors = torch.cat([reconstruction_error(image, source.model(normalise(image))) for image in heightmaps])
-    return {SCALE: torch.from_numpy(_quantile(errors.numpy(), quantile)), QUANTILE: torch.tensor([quantile], dtype=torch.float64)}
+        errors: NDArray[np.float32] = torch.cat(
+            [drawing_error(image, source.model(normalise(image)), error_map) for image in heightmaps]
+        ).numpy()
+    return errors
+
+
+def _reference_images(source: TorchSource, good_images: Images, count: int) -> Images:
+    """Those that training chose, else `count` of the good images."""
+    if REFERENCE_IMAGES in source.constants:
+        return np.asarray(source.constants[REFERENCE_IMAGES].numpy())
+    return _chosen(good_images, count)
 
 
 def _quantile(errors: NDArray[np.float32], quantile: float) -> NDArray[np.float32]:

@@ -54,5 +54,6 @@ def _from_checkpoint(path: Path) -> Source:
         architecture=found.architecture,
         provenance=found.provenance,
         kind=kind_of(found.architecture),
+        constants=found.constants,
         sha256=file_sha256(path),
     )

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow
-from export.graph.inspection import Normalisation, bad_and_good, inspection_of, reconstruction_error
+from export.graph.inspection import Normalisation, bad_and_good, inspection_of
 from export.graph.pools import MatrixPool, fixed_pools
 from nets.architectures import build
+from nets.autoencoder import reconstruction_error
 
 SPEC = HeightmapSpec(window=PercentileWindow(), height=32, width=64, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
 

@@ -26,10 +26,10 @@ def test_every_family_of_the_sources_has_a_name() -> None:
     families = "resnet18 resnet34 resnet50 resnet101 xresnet18 xresnet34 xresnet50 squeezenet1_0 squeezenet1_1 alexnet densenet121"
     families += " densenet161 densenet169 densenet201 vgg16_bn vgg19_bn googlenet lenet scratch bag_of_tricks six_convolutions"
     assert set(families.split()) | {"small"} == {name for name in CLASSIFIERS if not name.startswith("fastai/")}
-    assert ARCHITECTURES.keys() - CLASSIFIERS.keys() == {"siamese", "autoencoder"}
+    assert ARCHITECTURES.keys() - CLASSIFIERS.keys() == {"siamese", "siamese_small", "autoencoder", "autoencoder_small"}
 
 
-@pytest.mark.parametrize("name", ["small", "scratch", "googlenet", "bag_of_tricks", "siamese", "autoencoder"])
+@pytest.mark.parametrize("name", ["small", "scratch", "googlenet", "bag_of_tricks", "siamese", "autoencoder", "siamese_small"])
 def test_the_same_seed_gives_the_same_weights(name: str) -> None:
     first, second, other = (_weights(name, seed) for seed in (7, 7, 8))
     assert all(torch.equal(value, second[key]) for key, value in first.items())
@@ -74,13 +74,14 @@ def test_what_a_vision_learner_saves_fits_the_network_of_that_name(tmp_path: Pat
     assert torch.equal(next(network.parameters()), next(learner.model.parameters()))
 
 
-def test_the_siamese_head_sees_what_it_would_see_of_concatenated_features() -> None:
+@pytest.mark.parametrize(("name", "features"), [("siamese", 512), ("siamese_small", 320)])
+def test_the_siamese_head_sees_what_it_would_see_of_concatenated_features(name: str, features: int) -> None:
     torch.manual_seed(0)
-    network = build("siamese", 2).eval()
-    one, many = torch.randn(3, 1, 512), torch.randn(1, 4, 512)
+    network = build(name, 2).eval()
+    one, many = torch.randn(3, 1, features), torch.randn(1, 4, features)
     with torch.inference_mode():
         compared = network.compare(one, many)
-        pairs = torch.cat((one.expand(3, 4, 512), many.expand(3, 4, 512)), dim=-1)
+        pairs = torch.cat((one.expand(3, 4, features), many.expand(3, 4, features)), dim=-1)
         expected = network.rest(network.first(pairs))
         both = network(*torch.randn(2, 2, 3, 64, 64))
     assert compared.shape == (3, 4, 2)
@@ -88,9 +89,9 @@ def test_the_siamese_head_sees_what_it_would_see_of_concatenated_features() -> N
     assert both.shape == (2, 2)
 
 
-@pytest.mark.parametrize("size", [(128, 128), (64, 160)])
-def test_the_autoencoder_draws_gray_levels_in_its_input_size(size: tuple[int, int]) -> None:
-    network = build("autoencoder", 2, size=size).eval()
+@pytest.mark.parametrize(("name", "size"), [("autoencoder", (128, 128)), ("autoencoder", (64, 160)), ("autoencoder_small", (32, 96))])
+def test_the_autoencoder_draws_gray_levels_in_its_input_size(name: str, size: tuple[int, int]) -> None:
+    network = build(name, 2, size=size).eval()
     with torch.inference_mode():
         drawn = network(torch.randn(2, 3, *size))
     assert drawn.shape == (2, 1, *size)
@@ -106,7 +107,7 @@ def test_an_autoencoder_for_a_size_it_cannot_halve_five_times_is_refused() -> No
 def test_networks_that_only_know_good_take_no_third_class(name: str) -> None:
     with pytest.raises(ExportError, match="good from bad"):
         build(name, 3)
-    assert kind_of(name) == name
+    assert kind_of(name) == kind_of(f"{name}_small") == name
 
 
 def test_every_other_name_is_a_classifier() -> None:
