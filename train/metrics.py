@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
+
+from edge.errors import DatasetError
+
+CONFIDENCE = 0.95
 
 Scores = NDArray[np.float64]
 Truth = NDArray[np.bool_]
@@ -40,6 +46,48 @@ class Metrics:
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """A rate seen in a sample, with the exact two-sided interval and the one-sided bound of the true one."""
+
+    events: int
+    trials: int
+    low: float
+    high: float
+    below: float
+    """With the given confidence the true rate is below this."""
+    confidence: float = CONFIDENCE
+
+    @property
+    def seen(self) -> float:
+        """Events / trials."""
+        return self.events / self.trials
+
+    def __str__(self) -> str:
+        interval = f"{self.low:.2%} to {self.high:.2%}, below {self.below:.2%}"
+        return f"{self.events} of {self.trials} = {self.seen:.2%} ({interval}, each with {self.confidence:.0%} confidence)"
+
+
+def rate(events: int, trials: int, *, confidence: float = CONFIDENCE) -> Rate:
+    """Clopper and Pearson's (1934) interval and one-sided upper bound of `events` among `trials`, by scipy's binomtest.
+
+    The bound of 0 among n is 1 - (1 - confidence)^(1/n), at 95 % nearly 3 / n, the rule of three: 0 escapes of 120 bad welds mean a
+    rate below 2.5 %. The trials must be independent; scans of one group are not quite. Raises DatasetError for impossible counts.
+    """
+    if not 0 <= events <= trials or trials < 1 or not 0.0 < confidence < 1.0:
+        raise DatasetError("no rate can be told from these counts", seen=(events, trials, confidence), remedy="Judge at least one weld")
+    both = binomtest(events, trials).proportion_ci(confidence, method="exact")
+    above = binomtest(events, trials, alternative="less").proportion_ci(confidence, method="exact")
+    return Rate(events=events, trials=trials, low=float(both.low), high=float(both.high), below=float(above.high), confidence=confidence)
+
+
+def trials_to_show(limit: float, *, confidence: float = CONFIDENCE) -> int:
+    """How many trials without any event show that the true rate is below `limit`; at 95 % about 3 / limit. Raises DatasetError."""
+    if not 0.0 < limit < 1.0 or not 0.0 < confidence < 1.0:
+        raise DatasetError("a rate to be shown lies between 0 and 1", seen=(limit, confidence), remedy="0.005 is usual for escapes")
+    return math.ceil(math.log(1.0 - confidence) / math.log1p(-limit) - 1e-9)
 
 
 def judge(bad: Truth, badness: Scores, threshold: float) -> Judgement:
