@@ -15,6 +15,7 @@ from types import FrameType
 from edge.config import Config, GateConfig, read_config
 from edge.contract import TriggerId
 from edge.errors import ContractError, LinkError, PortBusyError, PortGoneError, PortMissingError
+from edge.gate.alive import Alive
 from edge.gate.case import Action, Discard, Latch, Record, Send, Tell, Withdraw
 from edge.gate.handshake import HandshakeSession
 from edge.gate.link import Link, open_link
@@ -28,6 +29,7 @@ from edge.gate.records import Acknowledged, Back, Crashed, Durable, Failed, Latc
 from edge.gate.rows import EventRow
 from edge.gate.session import GateSession
 from edge.gate.settings import settings_from
+from edge.notify import Notifier
 
 NS_PER_S = 1_000_000_000
 REOPEN_S = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -63,6 +65,8 @@ class GateDaemon:
         recipes = load_recipes(self.config.recipes, self.config.recipe) if self.config.recipes is not None else None
         self.session = _session(self.config, recipes)
         with ExitStack() as opened:
+            notifier = Notifier()
+            opened.callback(notifier.close)
             self.link: Link | None = self._open_link()
             opened.callback(self.link.close)
             self._say(f"port {self.config.port} at {self.config.baudrate} baud, profile {self.config.profile}", started_s)
@@ -87,6 +91,7 @@ class GateDaemon:
         self.session.link_up(self._busy_ns)
         self._take_results()
         self._act()
+        self._alive = Alive(notifier, self.recorder, f"serving {self.config.port}, {self.config.link_name}", self._busy_ns)
         self._say(f"waiting for the robot, and for the inspector on {self.config.socket}", started_s)
 
     def run(self) -> None:
@@ -106,6 +111,7 @@ class GateDaemon:
         self.session.tick(now_ns)
         self._act()
         self._housekeep(now_ns)
+        self._alive.step(now_ns)
 
     def stop(self) -> None:
         """End after the present step; safe in a signal handler."""
@@ -114,6 +120,7 @@ class GateDaemon:
 
     def close(self) -> None:
         """Reject what is open, give every trigger its disposition, finish the records, close."""
+        self._alive.stopping()
         self.session.stop(time.monotonic_ns())
         self._act()
         self._wait_for_line()
@@ -127,6 +134,7 @@ class GateDaemon:
         self._poll.close()
         self._wake_in.close()
         self._wake_out.close()
+        self._alive.close()
         self.log.close()
 
     # polling

@@ -95,6 +95,8 @@ class Recorder:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._store = store
         self._retry_s = retry_s
+        self.steps = 0
+        """Steps its thread has ended: it stands still while the disk does."""
         self._queue: SimpleQueue[_Item | _Reason | str] = SimpleQueue()
         self._results: deque[Result | _Freed] = deque()
         self._asked = self._taken = 0
@@ -160,7 +162,7 @@ class Recorder:
     def _run(self) -> None:
         try:
             while self._step():
-                pass
+                self.steps += 1
         except BaseException as exc:  # noqa: BLE001 - the edge of this thread: the gate raises it again
             self._post(Crashed(exc))
 

@@ -20,6 +20,7 @@ from edge.bundle import open_bundle
 from edge.config import Config, load_config
 from edge.contract import Expect, Reason, Settled
 from edge.errors import BundleError, ContractError, CordonError, EngineError, FrameError, GpuError, KnownAnswerError
+from edge.inspector.alive import STEP_S, Alive
 from edge.inspector.archive import Archive
 from edge.inspector.camera import NS_PER_MS, Arrival, CameraFeed
 from edge.inspector.cuda.leave import gave_up, leave
@@ -32,6 +33,7 @@ from edge.inspector.rehearsal import EVERY_MS, Rehearsal
 from edge.inspector.reporting import Status, reason_of, refusal, report_of
 from edge.inspector.scan import Scan
 from edge.inspector.watch import LOADING_S, STILL_S, Watch
+from edge.notify import Notifier
 
 HEARTBEAT_NS = 80 * NS_PER_MS
 FAULT_WAIT_S = 1.0
@@ -47,8 +49,9 @@ log = logging.getLogger("cordon.inspector")
 class InspectorDaemon:
     """Loads and proves the bundle on construction; then `step` waits for and handles what the gate and the cameras send."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, notifier: Notifier | None = None) -> None:
         self._started = time.monotonic()
+        self._notifier = notifier
         self._config = config.inspector
         self._status, self._gate = Status(), GateLink(config.gate.socket)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -65,6 +68,11 @@ class InspectorDaemon:
         cv2.setNumThreads(1)
         self._loaded = self._load()
         self._status.loaded = self._loaded
+
+    @property
+    def ready(self) -> bool:
+        """Are the engines proved and all cameras heard?"""
+        return self._ready
 
     def run(self, alive: Callable[[], None] = lambda: None) -> None:
         """Step until `stop`; `alive` hears of every step."""
@@ -127,6 +135,8 @@ class InspectorDaemon:
 
     def _progress(self, step: str) -> None:
         self._milestone(step)
+        if self._notifier is not None:
+            self._notifier.extend(STEP_S)
         self._keep_connected()
         self._tell_state(time.monotonic_ns(), camera_alive=False)
 
@@ -299,10 +309,12 @@ def _explain(exc: BaseException) -> None:
 
 
 def _serve(config: Config) -> None:
+    notifier = Notifier()
     loading = Watch(LOADING_S)
     loading.feed()
+    notifier.extend(STEP_S)
     try:
-        daemon = InspectorDaemon(config)
+        daemon = InspectorDaemon(config, notifier)
     finally:
         loading.end()
 
@@ -312,8 +324,11 @@ def _serve(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     watch = Watch(STILL_S + (config.inspector.gpu.timeout_ms / 1000.0 if config.inspector.gpu else 0.0))
+    alive = Alive(notifier, watch)
     try:
-        daemon.run(watch.feed)
+        daemon.run(lambda: alive.step(cameras=daemon.ready))
+        notifier.stopping()
     finally:
         daemon.close()
         watch.end()
+        notifier.close()

@@ -470,9 +470,11 @@ def test_an_error_of_the_program_ends_the_thread_and_is_told(bench: Bench) -> No
 
 def test_the_thread_goes_on_until_a_step_says_that_it_is_over(bench: Bench) -> None:
     recorder, steps = bench.recorder(), [True, True, False]
+    assert recorder.steps == 0
     bench.patch.setattr(recorder, "_step", lambda: steps.pop(0))
     recorder._run()
     assert steps == []
+    assert recorder.steps == 2
 
 
 def test_closing_says_whether_everything_was_written(tmp_path: Path) -> None:

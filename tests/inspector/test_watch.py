@@ -36,7 +36,7 @@ LOADING = """
 import ctypes
 import edge.inspector.daemon as daemon
 daemon.LOADING_S = 0.5
-daemon.InspectorDaemon = lambda config: ctypes.PyDLL(None).sleep(60)
+daemon.InspectorDaemon = lambda *_: ctypes.PyDLL(None).sleep(60)
 daemon._serve(None)
 """
 

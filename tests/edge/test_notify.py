@@ -1,0 +1,104 @@
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.errors import ConfigError
+from edge.notify import NEVER_NS, Notifier
+
+S = 10**9
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
+    """A listening manager and the NOTIFY_SOCKET it would set."""
+    name = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(name if request.param == "path" else f"\0{name}")
+        listener.setblocking(False)
+        yield listener, name if request.param == "path" else f"@{name}"
+
+
+def heard(listener: socket.socket) -> list[str]:
+    lines: list[str] = []
+    while True:
+        try:
+            lines.append(listener.recv(4096).decode())
+        except BlockingIOError:
+            return lines
+
+
+def test_states_arrive_in_order_on_paths_and_abstract_names(manager: tuple[socket.socket, str]) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager[1]})
+    notifier.extend(2.5)
+    notifier.ready("serving")
+    notifier.status("judging")
+    notifier.stopping()
+    notifier.close()
+    notifier.status("nobody hears this")
+    assert heard(manager[0]) == ["EXTEND_TIMEOUT_USEC=2500000", "READY=1\nSTATUS=serving", "STATUS=judging", "STOPPING=1\nSTATUS=stopping"]
+
+
+def test_the_watchdog_is_fed_four_times_within_its_limit(manager: tuple[socket.socket, str]) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager[1], "WATCHDOG_USEC": "8000000", "WATCHDOG_PID": str(os.getpid())})
+    notifier.ready("")
+    heard(manager[0])
+    fed = [second for second in range(100, 112) if (notifier.alive(second * S), heard(manager[0]))[1] == ["WATCHDOG=1"]]
+    assert fed == [100, 102, 104, 106, 108, 110]
+    notifier.close()
+
+
+@pytest.mark.parametrize("values", [{}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "8000000", "WATCHDOG_PID": "1"}])
+def test_without_a_watchdog_of_this_process_nothing_is_fed(manager: tuple[socket.socket, str], values: dict[str, str]) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager[1], **values})
+    notifier.ready("up")
+    for second in range(9):
+        notifier.alive(second * S)
+    assert heard(manager[0]) == ["READY=1\nSTATUS=up"]
+    assert notifier._due_ns == NEVER_NS
+    notifier.close()
+
+
+def test_without_a_manager_nothing_is_opened_and_nothing_is_due() -> None:
+    notifier = Notifier({"WATCHDOG_USEC": "1000"})
+    notifier.ready("up")
+    notifier.extend(1)
+    notifier.alive(S)
+    assert (notifier.listening, notifier._due_ns) == (False, NEVER_NS)
+    notifier.close()
+
+
+def test_a_manager_that_is_away_or_full_delays_nobody_and_is_told_later(tmp_path: Path) -> None:
+    path = tmp_path / "notify"
+    notifier = Notifier({"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "4000000"})
+    notifier.ready("up")
+    notifier.status("judging")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        listener.setblocking(False)
+        notifier.alive(5 * S)
+        assert heard(listener) == ["READY=1\nSTATUS=up\nSTATUS=judging", "WATCHDOG=1"]
+        for second in range(6, 2_000):
+            notifier.alive(second * S)
+        waiting = len(heard(listener))
+        assert 1 <= waiting < 1_000, "the kernel's queue was full, and nobody waited for it"
+        notifier.alive(2_000 * S)
+        assert heard(listener) == ["WATCHDOG=1"], "a feed that was not taken is tried again with the next step"
+    notifier.close()
+
+
+def test_a_status_cannot_forge_a_second_field(manager: tuple[socket.socket, str]) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager[1]})
+    notifier.status("part\nREADY=1\x1b[0m" + "x" * 500)
+    (line,) = heard(manager[0])
+    assert line.startswith("STATUS=part READY=1 [0mxxx")
+    assert len(line) == 207
+    notifier.close()
+
+
+@pytest.mark.parametrize("values", [{"NOTIFY_SOCKET": "vsock:2:1"}, {"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "-5"}])
+def test_what_is_no_form_of_systemd_is_named(values: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="unset"):
+        Notifier(values)
