@@ -48,11 +48,14 @@ class ScratchNetwork(nn.Sequential):
 
 
 class SixConvolutionNetwork(nn.Module):
-    """Six 3x3 convolutions with batch norm and leaky ReLU, pooled after every one but the last, dropout 0.34, one linear layer."""
+    """Six 3x3 convolutions with batch norm and leaky ReLU, pooled after every one but the last, dropout 0.34, one linear layer.
 
-    def __init__(self, classes: int, dropout: float = 0.34) -> None:
+    `width` is the channels of the first two; each pair has twice as many as the one before.
+    """
+
+    def __init__(self, classes: int, dropout: float = 0.34, width: int = 32) -> None:
         super().__init__()
-        widths = (3, 32, 32, 64, 64, 128, 128)
+        widths = (3, width, width, 2 * width, 2 * width, 4 * width, 4 * width)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.01), nn.MaxPool2d(2)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
@@ -30,15 +30,28 @@ def bag_of_tricks(classes: int) -> nn.Module:
     return network
 
 
-def vision_model(name: str, classes: int) -> nn.Module:
-    """What `vision_learner(dls, NAME)` makes with its default head, so that the state dict of its `learn.save` fits."""
+def vision_model(name: str, classes: int, *, pretrained: bool = False) -> nn.Module:
+    """What `vision_learner(dls, NAME)` makes with its default head, so that the state dict of its `learn.save` fits.
+
+    With `pretrained` the body's weights are torchvision's, from its cache or else its server: OSError or RuntimeError when not there.
+    """
     with _quiet():
         from fastai.vision import models  # noqa: PLC0415
         from fastai.vision.learner import create_vision_model  # noqa: PLC0415
 
         library = models.xresnet if name in XRESNETS else models
-        network: nn.Module = create_vision_model(getattr(library, name), classes, pretrained=False)
+        network: nn.Module = create_vision_model(getattr(library, name), classes, pretrained=pretrained)
     return network
+
+
+def layer_groups(name: str) -> Callable[[nn.Module], list[list[nn.Parameter]]]:
+    """How fastai parts `vision_model(name)` for fine-tuning: lists of parameters from the input to the head, which is trained first."""
+    with _quiet():
+        from fastai.vision import models  # noqa: PLC0415
+        from fastai.vision.learner import default_split, model_meta  # noqa: PLC0415
+
+        made: Callable[[nn.Module], list[list[nn.Parameter]]] = model_meta.get(getattr(models, name), {}).get("split", default_split)
+    return made
 
 
 def decoder_stage(inputs: int, outputs: int) -> nn.Module:

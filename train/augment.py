@@ -38,6 +38,14 @@ class Augmentation:
     """Fraction of measured pixels that lose their data."""
 
 
+STRONG = Augmentation()
+GENTLE = Augmentation(gain=0.1, offset=0.05, tilt=0.05, noise=0.005, dropout=0.01)
+SLIGHT = Augmentation(shift=0.03, stretch=0.03, rotation_deg=2.0, gain=0.05, offset=0.02, tilt=0.02, noise=0.0, dropout=0.005)
+STILL = Augmentation(flip_rows=False, flip_columns=False, shift=0, rotation_deg=0, stretch=0, gain=0, offset=0, tilt=0, noise=0, dropout=0)
+AUGMENTATIONS = {"none": STILL, "slight": SLIGHT, "gentle": GENTLE, "strong": STRONG}
+"""From none at all to the default, by the word that an experiment's file says."""
+
+
 def augment(images: Tensor, amounts: Augmentation) -> Tensor:
     """Each image of f32 [N, 1, H, W] in 0..1, changed on its own; the result has the same shape, and 0 where no data was moved to."""
     draw = _Draw(images)

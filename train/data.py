@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,15 +119,26 @@ def loaders(
     prepared: PreparedScan,
     options: TrainingOptions,
 ) -> DataLoaders:
-    """DataLoaders of normalised f32 [N, 3, H, W] and class indices; the training part is shuffled and augmented."""
+    """DataLoaders of normalised f32 [N, 3, H, W] and class indices; the training part is shuffled and augmented.
+
+    With `balance` "oversample" an epoch draws as many scans as there are, with replacement, each class equally often.
+    """
     items = [scan.path for scan in (*training, *held_out)]
     splits = [list(range(len(training))), list(range(len(training), len(items)))]
     sets = Datasets(items, [[prepared], [LabelOf(labels), Categorize(vocab=list(classes), sort=False)]], splits=splits)
     spec = prepared.spec
     normalise = Normalize.from_stats(spec.mean, spec.std, cuda=False)  # one gray channel becomes three by broadcasting
-    return sets.dataloaders(
+    made = sets.dataloaders
+    if options.balance == "oversample":
+        made = partial(sets.weighted_dataloaders, _rarity(training, labels))
+    return made(
         bs=min(options.batch_size, len(training)),
         val_bs=4 * options.batch_size,
         num_workers=0,
         after_batch=[IntToFloatTensor, Augmented(options.augmentation), normalise],
     )
+
+
+def _rarity(scans: Sequence[Scan], labels: Mapping[Path, str]) -> NDArray[np.float64]:
+    counts = Counter(labels[scan.path] for scan in scans)
+    return np.array([1 / counts[labels[scan.path]] for scan in scans])

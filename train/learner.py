@@ -9,17 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow
 from nets.architectures import build
 from nets.checkpoint import Checkpoint
 from scans.folder import Scale, Scan
 from train.data import PreparedScan, loaders, usable
-from train.fast import Callback, CancelValidException, CrossEntropyLossFlat, Learner, error_rate, no_random
+from train.fast import Callback, CancelValidException, CrossEntropyLossFlat, DataLoaders, Learner, error_rate, no_random
 from train.options import TrainingOptions
 from train.scoring import heightmaps, probabilities
 
@@ -57,6 +59,8 @@ class Fitted:
     validation: tuple[Scan, ...] = ()
     validation_probabilities: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
     """f64 [validation, classes]."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures must know besides, as short sentences without a full stop."""
 
 
 class NoValidation(Callback):  # type: ignore[misc]
@@ -79,8 +83,9 @@ def fit(task: Task, options: TrainingOptions, *, watch: bool = True) -> Fitted:
     validation, refused_there = usable(task.validation, prepared)
     held_out, refused_too = usable(task.held_out, prepared)
     with no_random(options.seed, reproducible=True):
-        learner = _learner(task, options, prepared, training, validation or held_out)
-        with _quiet_unless_terminal(learner):
+        data = loaders(training, validation or held_out, task.labels, task.classes, prepared=prepared, options=options)
+        learner = make_learner(task, options, data, training)
+        with quiet_unless_terminal(learner):
             learner.fit_one_cycle(options.epochs, options.learning_rate, cbs=[] if watch else [NoValidation()])
     checkpoint = Checkpoint(
         architecture=options.architecture,
@@ -102,14 +107,30 @@ def fit(task: Task, options: TrainingOptions, *, watch: bool = True) -> Fitted:
     )
 
 
-def _learner(task: Task, options: TrainingOptions, prepared: PreparedScan, training: Sequence[Scan], watched: Sequence[Scan]) -> Learner:
-    data = loaders(training, watched, task.labels, task.classes, prepared=prepared, options=options)
-    counts = Counter(task.labels[scan.path] for scan in training)
-    weights = torch.tensor([len(training) / (len(task.classes) * counts[name]) for name in task.classes]).to(data.device)
+def make_learner(
+    task: Task,
+    options: TrainingOptions,
+    data: DataLoaders,
+    training: Sequence[Scan],
+    *,
+    network: nn.Module | None = None,
+    **more: Any,
+) -> Learner:
+    """A Learner for `task` over `data`, its classes weighed as `options` says; without `network` a fresh one; `more` goes to Learner."""
+    weights = _class_weights(task, options, training).to(data.device)
+    size = (task.spec.height, task.spec.width)
     # Channels last runs this network three times as fast on a CPU.
-    network = build(options.architecture, len(task.classes), size=(task.spec.height, task.spec.width)).to(memory_format=torch.channels_last)
+    made = (network or build(options.architecture, len(task.classes), size=size)).to(memory_format=torch.channels_last)
     loss = CrossEntropyLossFlat(weight=weights, label_smoothing=options.label_smoothing)
-    return Learner(data, network, loss_func=loss, metrics=[error_rate], wd=options.weight_decay)
+    return Learner(data, made, loss_func=loss, wd=options.weight_decay, **{"metrics": [error_rate], **more})
+
+
+def _class_weights(task: Task, options: TrainingOptions, training: Sequence[Scan]) -> torch.Tensor:
+    counts = Counter(task.labels[scan.path] for scan in training)
+    evened = [len(training) / (len(task.classes) * counts[name]) for name in task.classes]
+    weights = torch.tensor(evened if options.balance == "weights" else [1.0] * len(task.classes))
+    weights[0] *= options.cost_ratio
+    return weights
 
 
 def _scores_of(checkpoint: Checkpoint, scans: Sequence[Scan], prepared: PreparedScan) -> NDArray[np.float64]:
@@ -117,7 +138,8 @@ def _scores_of(checkpoint: Checkpoint, scans: Sequence[Scan], prepared: Prepared
 
 
 @contextmanager
-def _quiet_unless_terminal(learner: Learner) -> Iterator[None]:
+def quiet_unless_terminal(learner: Learner) -> Iterator[None]:
+    """Show fastai's bars and tables on a terminal only."""
     if sys.stderr.isatty() and sys.stdout.isatty():
         yield
     else:

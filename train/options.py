@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from typing import Literal, TypeAlias
 
 from edge.errors import DatasetError
-from train.augment import Augmentation
+from train.augment import GENTLE, SLIGHT, Augmentation
+
+Balance: TypeAlias = Literal["none", "weights", "oversample"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,10 @@ class TrainingOptions:
     """The one-cycle schedule's highest."""
     weight_decay: float = 0.05
     label_smoothing: float = 0.0
+    balance: Balance = "weights"
+    """Rare classes weigh more in the loss, are drawn more often, or nothing is done about them."""
+    cost_ratio: float = 1.0
+    """In the loss, a scan of the first class (a typology's bad ones) weighs so many times what it would."""
     held_out: float = 0.2
     """Fraction of the scans, in whole groups, that is never trained on and gives the metrics."""
     escape_rate: float = 0.0
@@ -33,6 +40,7 @@ class TrainingOptions:
         _between("learning_rate", self.learning_rate, 1e-7, 1.0)
         _between("held_out", self.held_out, 0.01, 0.9)
         _between("escape_rate", self.escape_rate, 0.0, 0.5)
+        _between("cost_ratio", self.cost_ratio, 1e-3, 1e6)
         _between("threads", self.threads, 1, 256)
 
     def as_text(self) -> dict[str, str]:
@@ -45,15 +53,11 @@ def _between(name: str, value: float, low: float, high: float) -> None:
         raise DatasetError(f"the training option {name} is out of range", seen=value, remedy=f"Choose a value from {low:g} to {high:g}")
 
 
-_GENTLE = Augmentation(gain=0.1, offset=0.05, tilt=0.05, noise=0.005, dropout=0.01)
-
-_SLIGHT = Augmentation(shift=0.03, stretch=0.03, rotation_deg=2.0, gain=0.05, offset=0.02, tilt=0.02, noise=0.0, dropout=0.005)
-
 RECIPES: dict[str, TrainingOptions] = {
     "default": TrainingOptions(),
-    "synthetic": TrainingOptions(epochs=20, batch_size=16, threads=1, augmentation=_GENTLE),
-    "router": TrainingOptions(epochs=4, threads=1, augmentation=_GENTLE),
-    "real": TrainingOptions(epochs=24, augmentation=_SLIGHT),
+    "synthetic": TrainingOptions(epochs=20, batch_size=16, threads=1, augmentation=GENTLE),
+    "router": TrainingOptions(epochs=4, threads=1, augmentation=GENTLE),
+    "real": TrainingOptions(epochs=24, augmentation=SLIGHT),
 }
 """Named sets of options; the command line's own options go on top."""
 

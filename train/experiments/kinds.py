@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from edge.errors import ConfigError
+from train.augment import AUGMENTATIONS
 from train.experiments.outcome import RunKind
 from train.experiments.schema import Experiment, Kind
 
@@ -32,7 +34,9 @@ PLUGS: dict[Kind, Plug] = {
 }
 
 SHARED = ("seed", "threads")
-"""Options of every kind that the experiment's own keys and the command line set."""
+"""Options of every kind that the experiment's own key and the command line set."""
+COMMON = ("kind", "data", "table", "seed", "split", "size", "cost_ratio", "escape_rate", "options", "members", "search", "over", "why")
+"""Keys that every kind takes, or that say what they belong to."""
 
 
 def run_of(kind: Kind) -> RunKind:
@@ -54,10 +58,25 @@ def options_of(experiment: Experiment, **shared: object) -> Any:
             )
         return None
     made = getattr(import_module(plug.options[0]), plug.options[1])
-    known = {field.name for field in fields(made)}
-    if unknown := [key for key in experiment.options if key not in known or key in SHARED]:
-        raise ConfigError(f"[options] of {experiment.name}", seen=unknown, remedy=f"Choose from: {', '.join(sorted(known - set(SHARED)))}")
+    known = {field.name for field in fields(made)} - set(SHARED)
+    said = {**_changed(experiment), **experiment.options}
+    if unknown := [key for key in said if key not in known]:
+        remedy = f"Choose from: {', '.join(sorted(known))}"
+        raise ConfigError(f'{experiment.name}: kind = "{experiment.kind}" does not take these options', seen=unknown, remedy=remedy)
     try:
-        return msgspec.convert({**experiment.options, **{key: value for key, value in shared.items() if key in known}}, made)
+        return msgspec.convert({**said, **shared}, made, dec_hook=_path)
     except msgspec.ValidationError as exc:
-        raise ConfigError(f"[options] of {experiment.name} do not fit", seen=exc, remedy="Correct the value") from exc
+        raise ConfigError(f"{experiment.name}: [options] do not fit", seen=exc, remedy="Correct the value") from exc
+
+
+def _changed(experiment: Experiment) -> dict[str, Any]:
+    """The file's own keys about training that were set, which a kind takes if its options have them."""
+    defaults = dict(zip(Experiment.__struct_fields__[1:], Experiment.__struct_defaults__, strict=True))  # all but the name have one
+    said = {key: getattr(experiment, key) for key, default in defaults.items() if key not in COMMON and getattr(experiment, key) != default}
+    return {key: AUGMENTATIONS[value] if key == "augmentation" else value for key, value in said.items()}
+
+
+def _path(wanted: type, value: Any) -> Any:
+    if wanted is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(wanted)

@@ -49,5 +49,5 @@ def outcome_of(fitted: Fitted, *, epochs: int, training: int, notes: tuple[str, 
         epochs=epochs,
         training=training,
         refused=fitted.refused,
-        notes=notes,
+        notes=(*fitted.notes, *notes),
     )

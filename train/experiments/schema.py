@@ -12,6 +12,9 @@ Kind: TypeAlias = Literal["classifier", "siamese", "autoencoder", "anomaly", "co
 Pretrained: TypeAlias = bool | Literal["if available"]
 Balance: TypeAlias = Literal["none", "weights", "oversample", "cost"]
 Schedule: TypeAlias = Literal["one cycle", "flat cosine", "constant"]
+RANGES, LOGARITHMIC = ("learning_rate", "weight_decay", "label_smoothing", "mixup", "dropout"), ("learning_rate", "weight_decay")
+CHOICES = ("architecture", "augmentation", "balance")
+"""What a search may vary: numbers in a range (two of them on a logarithmic scale), and words."""
 Value: TypeAlias = str | int | float | bool | list[int]
 
 
@@ -91,12 +94,21 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of one trial; 0: as many as the experiment has."""
     warm_up_trials: int = 4
     """Trials that are never pruned and drawn at random."""
-    space: dict[str, list[float]] = {}
-    """Name → [least, greatest]: learning_rate, weight_decay (drawn on a log scale), label_smoothing, mixup, dropout, width."""
+    space: dict[str, list[float | str]] = {}
+    """Name → [least, greatest] of learning_rate, weight_decay (both drawn on a log scale), label_smoothing, mixup, dropout;
+    or name → the values to choose from: architecture (so come widths), augmentation, balance."""
 
     def __post_init__(self) -> None:
         _between("search.trials", self.trials, 1, 10_000)
         _between("search.warm_up_trials", self.warm_up_trials, 1, 10_000)
+        for key, values in self.space.items():
+            _require(key in (*RANGES, *CHOICES), "search.space", key, f"Choose from: {', '.join((*RANGES, *CHOICES))}")
+            words = all(isinstance(value, str) for value in values)
+            if key in CHOICES:
+                _require(words and bool(values), f"search.space.{key}", values, "Give the words to choose from")
+            else:
+                fits = not words and len(values) == 2 and values[0] < values[1]  # type: ignore[operator]
+                _require(fits, f"search.space.{key}", values, "Give [least, greatest]")
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,6 +135,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The schedule's highest."""
     lr_find: Literal["no", "report", "use"] = "no"
     weight_decay: float = 0.05
+    dropout: float | None = None
+    """Of every dropout layer of the network; default: the network's own."""
     schedule: Schedule = "one cycle"
     pretrained: Pretrained = False
     fine_tune: FineTune | None = None
@@ -161,6 +175,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _between("batch_size", self.batch_size, 2, 4_096)
         _between("learning_rate", self.learning_rate, 1e-7, 1.0)
         _between("weight_decay", self.weight_decay, 0.0, 1.0)
+        _between("dropout", self.dropout or 0.0, 0.0, 0.95)
         _between("mixup", self.mixup, 0.0, 10.0)
         _between("label_smoothing", self.label_smoothing, 0.0, 0.9)
         _between("test_time_augmentation", self.test_time_augmentation, 0, 64)
@@ -182,6 +197,11 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         committee = self.kind == "committee"
         _require(not committee or len(set(self.members)) > 1, "members", list(self.members), "Name two or more different runs")
         _require(committee or not self.members, "members", self.kind, 'Only kind = "committee" has members')
+        alone = self.kind in ("classifier", "search")
+        _require(not (alone and self.options), "options", list(self.options), "Options of a classifier are keys of the file itself")
+        tuned = self.fine_tune is None or self.pretrained is not False
+        _require(tuned, "fine_tune", "pretrained = false", 'Add pretrained = true, or "if available": fresh weights must not be frozen')
+        _require(self.kind != "search" or bool(self.search.space), "search.space", "nothing", "Say what may vary, and how far")
         _require(committee or bool(self.data) or "data" in self.over, "data", "nothing", "Name the folder of scans")
 
     @property
