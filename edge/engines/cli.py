@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.bundle import open_bundle
+from edge.config import load_config
 from edge.engines.backend import load_backend
 from edge.engines.box import box_facts, difference
 from edge.engines.plan import build_bundle
@@ -23,19 +24,31 @@ INTERRUPTED = 130
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `cordon engine ...`; returns the exit status. Raises BundleError or EngineError."""
-    arguments = _parser().parse_args(argv)
-    return _build(arguments) if arguments.action == "build" else _list(arguments.folder)
+    """Run `cordon engine ...`; returns the exit status. Raises ConfigError, BundleError or EngineError."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.action == "list":
+        return _list(arguments.folder)
+    named = (arguments.bundle, arguments.key, arguments.out)
+    if arguments.config is None and not all(named):
+        parser.error("name the bundle, --key and --out, or --config")
+    if arguments.config is not None and (any(named) or arguments.backend != "auto"):
+        parser.error("--config names bundle, keys, backend and folder: leave the others out")
+    if arguments.config is not None and not _configured(arguments):
+        print(f"the inspector of {arguments.config} judges on the CPU: there is nothing to build")
+        return 0
+    return _build(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cordon engine", description="Engines for this box's GPU, built from a signed bundle.")
     actions = parser.add_subparsers(dest="action", required=True)
     build = actions.add_parser("build", help="build what has changed; see docs/engines.md")
-    build.add_argument("bundle", type=Path)
-    build.add_argument("--key", action="append", required=True, help="trusted public key, 64 hex digits; may be given several times")
+    build.add_argument("bundle", type=Path, nargs="?")
+    build.add_argument("--config", type=Path, metavar="FILE", help="bundle, keys, backend and folder that this cordon.toml names")
+    build.add_argument("--key", action="append", default=[], help="trusted public key, 64 hex digits; may be given several times")
     build.add_argument("--box-key", type=Path, metavar="FILE", help="this box's private key, which signs the engines; `cordon keys new`")
-    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the engines")
+    build.add_argument("--out", type=Path, metavar="DIR", help="folder of the engines")
     build.add_argument("--backend", choices=["auto", "tensorrt", "tensorrt_rtx"], default="auto")
     build.add_argument("--batch", type=batches, default=(1,), metavar="1,4", help="static batches, one engine each (default 1)")
     build.add_argument("--workspace-mib", type=int, default=BuildOptions().workspace_mib, metavar="N", help="builder's scratch memory")
@@ -46,6 +59,16 @@ def _parser() -> argparse.ArgumentParser:
     listing = actions.add_parser("list", help="what is there, and does it fit this box")
     listing.add_argument("folder", type=Path, metavar="DIR")
     return parser
+
+
+def _configured(arguments: argparse.Namespace) -> bool:
+    """Take what the configuration says; False when it names no GPU. Raises ConfigError."""
+    inspector = load_config(arguments.config).inspector
+    if inspector.backend == "openvino" or inspector.gpu is None:
+        return False
+    arguments.bundle, arguments.key = inspector.bundle, list(inspector.trusted_keys)
+    arguments.backend, arguments.out = inspector.backend, inspector.gpu.engines
+    return True
 
 
 def batches(text: str) -> tuple[int, ...]:

@@ -138,3 +138,45 @@ def test_a_terminal_sees_the_phases_of_the_build(tmp_path: Path, rtx: Backend, c
     assert "[2/2] T5.T5-0.b1" in captured.err
     assert "Timing tactics" in captured.err
     assert captured.out.count(": built, ") == 2
+
+
+CONFIG = """
+[gate]
+port = "none"
+records = "r.db"
+socket = "s"
+[inspector]
+bundle = "{folder}/t.cordon"
+trusted_keys = ["{key}"]
+backend = "{backend}"
+[inspector.gpu]
+engines = "{folder}/e"
+box_keys = ["{key}"]
+[[inspector.camera]]
+name = "cam0"
+endpoint = "ipc:///none"
+"""
+
+
+def test_the_configuration_names_everything_that_is_built(tmp_path: Path, rtx: Backend, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.TinyBundle(router=False).save(tmp_path / "t.cordon")
+    (tmp_path / "c.toml").write_text(CONFIG.format(folder=tmp_path, key=tiny.PUBLIC, backend=rtx.name))
+    assert engine("build", "--config", str(tmp_path / "c.toml")) == 0
+    assert len(list((tmp_path / "e").glob("*.engine"))) == 2
+    assert capsys.readouterr().out.startswith("[1/2] T2.T2-0.b1: built")
+
+
+def test_a_configuration_for_the_cpu_leaves_nothing_to_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.toml").write_text(CONFIG.format(folder=tmp_path, key=tiny.PUBLIC, backend="openvino"))
+    assert engine("build", "--config", str(tmp_path / "c.toml")) == 0
+    assert "nothing to build" in capsys.readouterr().out
+    assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("b", "--key", "k"), ("b", "--out", "o"), ("--key", "k", "--out", "o"), ("--config", "c", "--key", "k"), ("--config", "c", "b")]
+)
+def test_a_build_is_named_by_its_words_or_by_the_configuration_and_never_by_both(words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        engine("build", *words)
+    assert caught.value.code == 2
