@@ -174,7 +174,8 @@ def test_a_configuration_for_the_cpu_leaves_nothing_to_build(tmp_path: Path, cap
 
 
 @pytest.mark.parametrize(
-    "words", [("b", "--key", "k"), ("b", "--out", "o"), ("--key", "k", "--out", "o"), ("--config", "c", "--key", "k"), ("--config", "c", "b")]
+    "words",
+    [("b", "--key", "k"), ("b", "--out", "o"), ("--key", "k", "--out", "o"), ("--config", "c", "--key", "k"), ("--config", "c", "b")],
 )
 def test_a_build_is_named_by_its_words_or_by_the_configuration_and_never_by_both(words: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as caught:
