@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edge.errors import BundleContentError, BundleFormatError, BundleSignatureError, ConfigError
-from edge.manifest import Combine, FileEntry, Golden, Kind, Manifest, Member, RouterSpec, TypologySpec
+from edge.manifest import Combine, FileEntry, Golden, Kind, Manifest, MapOutput, Member, RouterSpec, TypologySpec
 
 __all__ = [
     "Bundle",
@@ -28,6 +28,7 @@ __all__ = [
     "Golden",
     "Kind",
     "Manifest",
+    "MapOutput",
     "Member",
     "RouterSpec",
     "TypologySpec",

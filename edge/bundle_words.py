@@ -148,6 +148,8 @@ def _member(member: Member, record: dict[str, Any], spec: TypologySpec, bundle: 
     text = _network(member, record, bundle)
     if spec.combine == "weighted":
         text += f", weight {member.weight:g} of {sum(m.weight for m in spec.members):g}"
+    if member.map is not None:
+        text += f", gives a map of {member.map.shape[0]} x {member.map.shape[1]} cells"
     if spec.combine == "vote" and member.threshold is not None:
         text += f", votes {spec.bad_label} above {member.threshold:.6g}"
     return text

@@ -19,6 +19,8 @@ VOTE_THRESHOLD = 0.5
 """The only threshold of a typology whose members vote: above it lie exactly the scores of a majority for bad."""
 MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e6
 """So far apart that no weighted mean loses its digits."""
+MAX_MAP_SIDE = 512
+"""Most rows and most columns of a member's map."""
 MEMBER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*\Z")
 _MAX_FILE_NAME = 200
@@ -31,6 +33,20 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offset: int
     size: int
     sha256: str
+
+
+class MapOutput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A last output f32 [1, rows, columns]: what each cell of the heightmap, divided evenly, adds to the log-odds of the bad label.
+
+    For people who want to see where; no verdict ever rests on it (docs/explaining.md).
+    """
+
+    name: str
+    shape: tuple[int, int]
+    """(rows, columns)."""
+
+    def __post_init__(self) -> None:
+        _check(all(1 <= side <= MAX_MAP_SIDE for side in self.shape), f"shape of output {self.name}", self.shape)
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +67,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Badness above which it votes bad; needed where members vote."""
     embedding: str | None = None
     """Name of a second output f32 [1, features], where the network gives one to find similar welds by."""
+    map: MapOutput | None = None
+    """The output that says where it saw what it calls bad, where the network gives one."""
 
     def __post_init__(self) -> None:
         _check(MEMBER_NAME.match(self.name) is not None, "member name", self.name)
@@ -59,6 +77,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         _check(MIN_WEIGHT <= self.weight <= MAX_WEIGHT, f"weight of member {self.name}", self.weight)
         _check(self.threshold is None or 0.0 < self.threshold < 1.0, f"threshold of member {self.name}", self.threshold)
         ports = [self.input, self.output, *([] if self.embedding is None else [self.embedding])]
+        ports += [] if self.map is None else [self.map.name]
         _check(all(ports) and len(set(ports)) == len(ports), f"input and outputs of member {self.name}", ports)
 
 

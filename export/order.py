@@ -106,6 +106,8 @@ class TypologyOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Smallest area under the shipped network's ROC curve."""
     embeddings: bool = False
     """Keep feature vectors of the training scans in the bundle, for `cordon bundle similar`."""
+    explain: bool = False
+    """Give every network a second output that says where it saw what it calls bad; docs/explaining.md."""
 
     def __post_init__(self) -> None:
         _require(NAME.match(self.name) is not None, "typology.name", self.name, "Use 1 to 24 of A-Z a-z 0-9 . _ -")

@@ -12,12 +12,14 @@ from calib.prepare import Prepared, prepare_scans
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
 from edge.manifest import TypologySpec
+from export.graph.evidence import with_map
 from export.graph.kinds import prepare_kind
 from export.network import Network, full_network, member_of
 from export.order import MemberOrder, TypologyOrder
 from export.paper.certificate import TypologyCertificate, typology_certificate
 from export.progress import Progress
 from export.proof.evaluate import BAD, Evaluation, gather, require_fp32, settle
+from export.proof.explain import MapRecord, explained
 from export.proof.golden import choose_golden
 from export.proof.half import require_fp16, try_fp16
 from export.proof.measure import Latency, measure_latency
@@ -81,6 +83,11 @@ def export_sources(sources: Sequence[Source], order: TypologyOrder, progress: Pr
         require_fp32(networks, evidence, order)
         note.text = f"{len(material.proof.images)} held-out scans"
     found = settle(networks, evidence, order, progress)
+    maps: tuple[MapRecord, ...] = ()
+    if order.explain:
+        with progress.step("map") as note:
+            found, maps = explained(found)
+            note.text = ", ".join(record.summary() for record in maps)
     with progress.step("parser") as note:
         parsed = check_with_parser(found.networks)
         note.text = parsed or "no tensorrt_rtx could be loaded here"
@@ -95,7 +102,7 @@ def export_sources(sources: Sequence[Source], order: TypologyOrder, progress: Pr
         spec, files = _parts(found, material, order)
         at = found.comparison.shipped.shipped
         note.text = f"threshold {at.threshold:.4f}, {at.escapes} escapes, {at.overkills} overkills"
-    certificate = typology_certificate(order, found, material.sets, half, parsed)
+    certificate = typology_certificate(order, found, material.sets, half, parsed, maps=maps)
     return ExportedTypology(spec=spec, files=files, certificate=certificate, latency=latency)
 
 
@@ -146,6 +153,8 @@ def _networks(sources: Sequence[Source], material: Material, order: TypologyOrde
             ready = prepare_kind(source, good, references=member.references, quantile=member.quantile)
             entry = member_of(ready, name, folder=order.name, weight=member.weight, embedding=order.embeddings and not networks)
             networks.append(full_network(ready, entry, material.chosen, material.proof, method=order.method, good=good))
+            if order.explain:  # refused now, not after an hour of quantising
+                with_map(networks[-1].full, entry.classes.index(BAD))
             note.text = f"{source.architecture}, {len(networks[-1].full):,} bytes"
     return tuple(networks)
 

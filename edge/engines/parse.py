@@ -22,13 +22,21 @@ class Interface(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     classes: int
     embedding: str | None = None
+    map: str | None = None
+    map_shape: tuple[int, int] = (0, 0)
 
     @staticmethod
     def of(member: Member, shape: tuple[int, int], batch: int) -> Interface:
         """The interface of `member` for heightmaps of `shape` (height, width) and a static batch."""
         classes = len(member.classes)
         return Interface(
-            input=member.input, input_shape=(batch, 1, *shape), output=member.output, classes=classes, embedding=member.embedding
+            input=member.input,
+            input_shape=(batch, 1, *shape),
+            output=member.output,
+            classes=classes,
+            embedding=member.embedding,
+            map=None if member.map is None else member.map.name,
+            map_shape=(0, 0) if member.map is None else member.map.shape,
         )
 
 
@@ -87,16 +95,16 @@ def check_interface(backend: Backend, network: NetworkApi, wanted: Interface, wh
 
 def _check_outputs(backend: Backend, network: NetworkApi, wanted: Interface, what: str) -> None:
     outputs = _tensors(network.num_outputs, network.get_output)
-    names = {wanted.output} | ({wanted.embedding} if wanted.embedding else set())
+    names = {wanted.output} | {name for name in (wanted.embedding, wanted.map) if name}
     _require(set(outputs) == names, f"{what}: outputs", sorted(outputs), sorted(names))
     batch = wanted.input_shape[0]
     for name, tensor in outputs.items():
         _require(tensor.dtype == backend.api.DataType.FLOAT, f"{what}: type of output {name}", tensor.dtype, "FLOAT")
         shape = _shape(tensor, f"{what}: output {name}", backend)
-        fits = shape == (batch, wanted.classes) if name == wanted.output else len(shape) == 2 and shape[0] == batch and shape[1] > 0
-        columns = wanted.classes if name == wanted.output else "any"
+        promised = {wanted.output: (batch, wanted.classes), wanted.map: (batch, *wanted.map_shape)}.get(name)
+        fits = shape == promised if promised else len(shape) == 2 and shape[0] == batch and shape[1] > 0
         hint = " (a Reshape with a fixed batch keeps it at 1)" if shape[:1] == (1,) and batch > 1 else ""
-        _require(fits, f"{what}: shape of output {name}", f"{shape}{hint}", f"({batch}, {columns})")
+        _require(fits, f"{what}: shape of output {name}", f"{shape}{hint}", str(promised or f"({batch}, any)"))
 
 
 def _tensors(count: int, get: Any) -> dict[str, TensorApi]:

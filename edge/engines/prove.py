@@ -44,9 +44,9 @@ def _require_tensors(backend: Backend, engine: CudaEngineApi, wanted: Interface,
     types = backend.api.DataType
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     seen = {name: (tuple(engine.get_tensor_shape(name)), engine.get_tensor_dtype(name)) for name in names}
-    embedding = {wanted.embedding} if wanted.embedding else set()
+    more = {name for name in (wanted.embedding, wanted.map) if name}
     agrees = (
-        set(seen) - embedding == {wanted.input, wanted.output}
+        set(seen) - more == {wanted.input, wanted.output}
         and seen[wanted.input] == (wanted.input_shape, types.UINT8)
         and seen[wanted.output] == ((wanted.input_shape[0], wanted.classes), types.FLOAT)
     )

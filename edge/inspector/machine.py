@@ -28,6 +28,10 @@ class Engine(Protocol):
     def output(self) -> NDArray[np.float32]:
         """Probabilities f32 (classes,) of the last `Machine.run`, overwritten by the next."""
 
+    @property
+    def map(self) -> NDArray[np.float32] | None:
+        """What each cell f32 (rows, columns) added to the log-odds of bad, likewise; None where there is none or nobody asked."""
+
 
 class Preparation(Protocol):
     """One heightmap spec with the memory its networks read: prepared once per frame, however many engines share it."""
@@ -102,10 +106,10 @@ class CpuPreparation:
 
 
 class CpuMachine:
-    """OpenVINO on this box's CPU, with `threads` threads per engine; one engine after the other."""
+    """OpenVINO on this box's CPU, with `threads` threads per engine; one engine after the other; `maps`: compute them too."""
 
-    def __init__(self, *, threads: int) -> None:
-        self._compiler = Compiler(threads=threads)
+    def __init__(self, *, threads: int, maps: bool = False) -> None:
+        self._compiler = Compiler(threads=threads, maps=maps)
         self.name = self._compiler.backend
         self.prepared_ns = 0
         self._engines: list[CpuEngine] = []

@@ -16,6 +16,7 @@ from export.network import Network, Shipped
 from export.order import TypologyOrder
 from export.paper.provenance import scans_sha256
 from export.proof.evaluate import BAD, Attempt, Evaluation, Sensitivity
+from export.proof.explain import MapRecord
 from export.proof.half import HalfResult
 from export.proof.verify import Comparison
 from export.sets import Sets, Split
@@ -99,6 +100,8 @@ class TypologyCertificate(msgspec.Struct, frozen=True, kw_only=True):
     parser: str
     """Which TensorRT parsed and built the shipped graphs; empty where none was installed."""
     scores: Scores
+    maps: tuple[MapRecord, ...] = ()
+    """How well the shipped networks' maps agree with FP32's; empty where the order asked for none."""
 
 
 class RouterResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +143,9 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     tools: dict[str, str]
 
 
-def typology_certificate(order: TypologyOrder, found: Evaluation, sets: Sets, half: HalfResult, parser: str) -> TypologyCertificate:
+def typology_certificate(
+    order: TypologyOrder, found: Evaluation, sets: Sets, half: HalfResult, parser: str, *, maps: tuple[MapRecord, ...] = ()
+) -> TypologyCertificate:
     """Put together what one typology's export found out. Raises DatasetError when a scan can no longer be read."""
     root, proof = sets.folder.root, found.evidence.proof
     return TypologyCertificate(
@@ -163,6 +168,7 @@ def typology_certificate(order: TypologyOrder, found: Evaluation, sets: Sets, ha
             fp32=tuple(round(value, 6) for value in found.fp32.tolist()),
             shipped=tuple(round(value, 6) for value in found.shipped.tolist()),
         ),
+        maps=maps,
     )
 
 

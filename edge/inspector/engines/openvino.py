@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.bundle import Member
 from edge.errors import EngineError
-from edge.inspector.engines.openvino_graph import guard_concats
+from edge.inspector.engines.openvino_graph import cut_off, guard_concats
 
 _CONVERTER = "openvino.tools.ovc"
 
@@ -34,9 +34,13 @@ def import_openvino() -> ModuleType:
 
 
 class Compiler:
-    """Compiles networks with `threads` CPU threads each; one per process, shared by all engines."""
+    """Compiles networks with `threads` CPU threads each; one per process, shared by all engines.
 
-    def __init__(self, *, threads: int) -> None:
+    Without `maps` the output of that sort is cut off a network, and nothing is computed for it.
+    """
+
+    def __init__(self, *, threads: int, maps: bool = False) -> None:
+        self._maps = maps
         self._openvino = import_openvino()
         self._core = self._openvino.Core()
         self._settings = {
@@ -53,12 +57,16 @@ class Compiler:
         with _translated(f"network {member.name} ({member.file}) cannot be compiled"):
             model = self._core.read_model(bytes(onnx))
             _require_interface(member, model.inputs, model.outputs, data.shape)
+            if member.map is not None and not self._maps:
+                cut_off(model, member.map.name)
             guard_concats(model, self._openvino.opset8)
             request = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
         output = np.zeros((1, len(member.classes)), np.float32)
         memory: dict[str, NDArray[Any]] = {member.input: data.reshape(1, 1, *data.shape), member.output: output}
         if member.embedding is not None:
             memory[member.embedding] = np.zeros(tuple(model.output(member.embedding).shape), np.float32)
+        if member.map is not None and self._maps:
+            memory[member.map.name] = np.zeros((1, *member.map.shape), np.float32)
         tensors = {name: self._openvino.Tensor(array, shared_memory=True) for name, array in memory.items()}
         for name, tensor in tensors.items():
             request.set_tensor(name, tensor)
@@ -76,6 +84,8 @@ class Engine:
         """f32 (features,), a view that every run overwrites, where the manifest declares one."""
         self.output: NDArray[np.float32] = memory[member.output][0]
         """Probabilities f32 (classes,), which every run overwrites."""
+        self.map: NDArray[np.float32] | None = memory[member.map.name][0] if member.map and member.map.name in memory else None
+        """f32 (rows, columns), likewise, where the manifest declares one and it was asked for."""
         self._request, self._keep = request, tensors
 
     def run(self) -> NDArray[np.float32]:
@@ -101,6 +111,8 @@ def _require_interface(member: Member, inputs: Sequence[Any], outputs: Sequence[
     wanted = [(member.input, f"[1,1,{shape[0]},{shape[1]}]", "u8")], [(member.output, f"[1,{len(member.classes)}]", "f32")]
     if member.embedding is not None:
         wanted[1].append((member.embedding, "[1,features]", "f32"))
+    if member.map is not None:
+        wanted[1].append((member.map.name, f"[1,{member.map.shape[0]},{member.map.shape[1]}]", "f32"))
     # The order of the outputs does not matter; their number and names do.
     agree = [len(side) for side in seen] == [len(side) for side in wanted] and all(
         _has(there, *port) for there, side in zip(seen, wanted, strict=True) for port in side

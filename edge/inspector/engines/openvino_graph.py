@@ -7,6 +7,13 @@ from typing import Any
 import numpy as np
 
 
+def cut_off(model: Any, output: str) -> None:
+    """Take the output of this name away, and with it all that is computed for it alone; `model` is changed in place."""
+    (result,) = [node for node in model.get_results() if output in node.input_value(0).names]
+    model.remove_result(result)
+    model.validate_nodes_and_infer_types()
+
+
 def guard_concats(model: Any, opset: Any) -> None:
     """Put an identity between every Concat and the quantisation of what it joined; `model` is changed in place.
 

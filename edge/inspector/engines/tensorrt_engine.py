@@ -42,11 +42,13 @@ class TensorRTEngine:
         """Probabilities f32 (classes,), valid behind the event of a `run` until the next one; all NaN where the engine did not write."""
         self.embedding: NDArray[np.float32] | None = None if member.embedding is None else np.full(features, np.nan, np.float32)
         """f32 (features,), likewise, where the manifest declares one."""
+        self.map: NDArray[np.float32] | None = None if member.map is None else np.full(member.map.shape, np.nan, np.float32)
+        """f32 (rows, columns), likewise. An engine's outputs are fixed when it is built: it is computed whether asked for or not."""
         self.graph = False
         """Is it launched as a CUDA graph?"""
         self.start = 0
         """Byte of the memory for all outputs at which its own begin."""
-        self.nbytes = _slot(self.output) + _slot(self.embedding)
+        self.nbytes = _slot(self.output) + _slot(self.embedding) + _slot(self.map)
         """Bytes of its own outputs there."""
         self._backend, self._engine, self._input_address = backend, engine, input_address
         self._context: Any = None
@@ -73,6 +75,10 @@ class TensorRTEngine:
             behind = _slot(self.output)
             addresses[self.member.embedding] = self._address + behind
             self.embedding = floats[behind // 4 :][: self.embedding.size]
+        if self.member.map is not None and self.map is not None:
+            behind = _slot(self.output) + _slot(self.embedding)
+            addresses[self.member.map.name] = self._address + behind
+            self.map = floats[behind // 4 :][: self.map.size].reshape(self.member.map.shape)
         self._set(context, addresses)
         if self._engine.num_aux_streams:
             context.set_aux_streams([device.stream().handle for _ in range(self._engine.num_aux_streams)])
@@ -113,7 +119,8 @@ class TensorRTEngine:
 
     def require_written(self) -> None:
         """Behind a first run: every output must have been written. Raises EngineError."""
-        for name, values in ((self.member.output, self.output), (self.member.embedding, self.embedding)):
+        maps = "map" if self.member.map is None else self.member.map.name
+        for name, values in ((self.member.output, self.output), (self.member.embedding, self.embedding), (maps, self.map)):
             if values is not None and (values.view(np.uint32) == UNWRITTEN).any():
                 raise EngineError(f"{self.what} leaves values of {name} unwritten", seen=values[:8], remedy=BUILD_AGAIN)
 
@@ -127,6 +134,7 @@ class TensorRTEngine:
         del self._engine
         self.output = np.full(self.output.size, np.nan, np.float32)
         self.embedding = None if self.embedding is None else np.full(self.embedding.size, np.nan, np.float32)
+        self.map = None if self.map is None else np.full(self.map.shape, np.nan, np.float32)
 
 
 def _slot(values: NDArray[np.float32] | None) -> int:

@@ -13,7 +13,8 @@ from edge.inspector.engines.tensorrt_load import BUILD_AGAIN
 def match(trt: TensorRT, engine: CudaEngineApi, member: Member, shape: tuple[int, int]) -> int:
     """How many features `member` embeds (0 without an embedding), when all else is as its manifest and `shape` say.
 
-    That is one u8 input [1, 1, height, width] and the f32 outputs [1, classes] and [1, features], on the GPU, in plain order.
+    That is one u8 input [1, 1, height, width] and the f32 outputs [1, classes], [1, features] and [1, rows, columns] of a map, on the
+    GPU, in plain order.
     Raises EngineError.
     """
     seen = {name: _port(engine, name) for name in map(engine.get_tensor_name, range(engine.num_io_tensors))}
@@ -28,6 +29,8 @@ def match(trt: TensorRT, engine: CudaEngineApi, member: Member, shape: tuple[int
         features = size[1] if len(size) == 2 else 0
         # Any number of features from one on will do.
         promised[member.embedding] = (False, (1, max(features, 1)), trt.DataType.FLOAT, *plain)
+    if member.map is not None:
+        promised[member.map.name] = (False, (1, *member.map.shape), trt.DataType.FLOAT, *plain)
     told = {name: (mode == trt.TensorIOMode.INPUT, *rest) for name, (mode, *rest) in seen.items()}
     if told != promised:
         raise EngineError(
