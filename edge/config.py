@@ -170,6 +170,8 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The oldest images make room for new ones."""
     accepts_every: int = 50
     """Every so many accepted welds, one image is kept; 0: none. Rejected ones are all kept."""
+    payloads: bool = False
+    """Beside the picture of a float frame or a cloud also keep its very numbers, so that it can be trained on."""
 
     def __post_init__(self) -> None:
         _between("inspector.archive.max_mb", self.max_mb, 1, 100_000_000)

@@ -17,7 +17,7 @@ import msgspec
 
 from edge.config import ArchiveConfig
 from edge.contract import FrameEvent, Outcome, Reason, Settled
-from edge.inspector.archive_image import Pixels, to_pixels
+from edge.inspector.archive_image import Payload, Pixels, payload_of, to_pixels
 from edge.inspector.camera import Arrival
 from edge.inspector.frame import FrameHeader
 
@@ -51,6 +51,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     pixels: Pixels
     archived_ns: int
     """Wall clock; information only."""
+    dtype: str = ""
+    """Of the frame: u1 and u2 are in the PNG exactly, f4 is not."""
+    payload: Payload | None = None
+    """There when the frame's own numbers lie beside the image."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class Archive:
         room = Room(self._config.folder, int(self._config.max_mb * MB))
         while (job := self._next()) is not None:
             try:
-                room.put(*_encoded(job))
+                room.put(*_encoded(job, payloads=self._config.payloads))
             except (OSError, ValueError, cv2.error) as exc:
                 self._lose(job.settled.camera, str(exc))
 
@@ -138,12 +142,13 @@ class Archive:
                 return self._queue.get(timeout=60.0)
 
 
-def _encoded(job: _Job) -> tuple[str, bytes, bytes]:
+def _encoded(job: _Job, *, payloads: bool) -> tuple[str, bytes, bytes, bytes | None]:
     header, settled = job.header, job.settled
     image, pixels = to_pixels(header, job.arrival.payload)
     whole, png = cv2.imencode(".png", image, PNG)
     if not whole:
         raise ValueError(f"an image of {image.shape} cannot be written as PNG")
+    numbers = payload_of(header, job.arrival.payload) if payloads else None
     now_ns = time.time_ns()
     entry = Entry(
         part=header.part,
@@ -160,9 +165,12 @@ def _encoded(job: _Job) -> tuple[str, bytes, bytes]:
         pitch_mm=header.pitch_mm,
         pixels=pixels,
         archived_ns=now_ns,
+        dtype=header.dtype,
+        payload=None if numbers is None else numbers[0],
     )
     stamp = time.strftime("%Y-%m-%d/%H%M%S", time.gmtime(now_ns // 10**9)) + f".{now_ns % 10**9:09d}"
-    return f"{stamp}_{header.part}_{header.weld}_{settled.outcome.value}", png.tobytes(), msgspec.json.encode(entry)
+    name = f"{stamp}_{header.part}_{header.weld}_{settled.outcome.value}"
+    return name, png.tobytes(), msgspec.json.encode(entry), None if numbers is None else numbers[1]
 
 
 class Room:
@@ -171,7 +179,7 @@ class Room:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder, self._max_bytes = folder, max_bytes
         self._images: OrderedDict[Path, int] = OrderedDict()
-        """Oldest first, with the bytes of image and entry."""
+        """Oldest first, with the bytes of image and what lies beside it."""
         self._bytes = 0
         for path in sorted(folder.glob("*/*.png")):
             self._remember(path)
@@ -180,26 +188,27 @@ class Room:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of all images and entries."""
+        """Bytes of all images and of what lies beside them."""
         return self._bytes
 
-    def put(self, name: str, png: bytes, entry: bytes) -> None:
-        """Write image and entry under `name`, the entry first, so that no image stands there without one. Raises OSError."""
-        size = len(png) + len(entry)
+    def put(self, name: str, png: bytes, entry: bytes, numbers: bytes | None = None) -> None:
+        """Write image, entry and the frame's own `numbers` under `name`; the image last, so that none is there alone. Raises OSError."""
+        size = len(png) + len(entry) + len(numbers or b"")
         if size > self._max_bytes:
             raise ValueError(f"one image of {size} bytes is larger than the whole archive may be")
         while self._images and self._bytes + size > self._max_bytes:
             self._remove_oldest()
         path = self._folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
+        if numbers is not None:
+            _write(path.with_suffix(".npy"), numbers)
         _write(path.with_suffix(".json"), entry)
         _write(path, png)
         self._remember(path)
 
     def _remember(self, path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
-            beside = path.with_suffix(".json")
-            size = path.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
+            size = path.stat().st_size + sum(beside.stat().st_size for beside in _beside(path) if beside.exists())
             self._images[path] = size
             self._bytes += size
 
@@ -207,9 +216,14 @@ class Room:
         path, size = self._images.popitem(last=False)
         self._bytes -= size
         path.unlink(missing_ok=True)
-        path.with_suffix(".json").unlink(missing_ok=True)
+        for beside in _beside(path):
+            beside.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # other images of that day are left
             path.parent.rmdir()
+
+
+def _beside(image: Path) -> tuple[Path, Path]:
+    return image.with_suffix(".json"), image.with_suffix(".npy")
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -26,6 +27,23 @@ class Pixels(msgspec.Struct, frozen=True, kw_only=True):
     offset_mm: float
     no_data: int | None
     per_gray: int | None = None
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
+    """The frame's own numbers lie beside the image as `.npy`, equal to the payload; z = value x `z_scale_mm` + `z_offset_mm` in mm."""
+
+    z_scale_mm: float
+    z_offset_mm: float
+    no_data: float | Literal["nan"]
+
+
+def payload_of(header: FrameHeader, payload: memoryview | bytes) -> tuple[Payload, bytes] | None:
+    """What the numbers mean, and the `.npy`; None for integers, which `to_pixels` keeps exactly."""
+    if header.dtype != "f4":
+        return None
+    stored = io.BytesIO()
+    np.save(stored, payload_image(header, payload), allow_pickle=False)
+    return Payload(z_scale_mm=header.z_scale_mm, z_offset_mm=header.z_offset_mm, no_data=header.no_data), stored.getvalue()
 
 
 def to_pixels(header: FrameHeader, payload: memoryview | bytes) -> tuple[NDArray[np.uint16], Pixels]:

@@ -140,6 +140,27 @@ def test_the_oldest_images_make_room(tmp_path: Path) -> None:
     assert len(images(tmp_path)) == 5
 
 
+def test_float_payloads_are_kept_beside_their_image_when_asked_and_go_with_it(tmp_path: Path) -> None:
+    archive = Archive(ArchiveConfig(folder=tmp_path / "images", payloads=True))
+    cloud = np.random.default_rng(1).random((1, 50, 3)).astype(np.float32)
+    archive.hold(an_arrival(cloud, counter=1, kind="cloud", no_data="nan", z_scale_mm=2.0))
+    archive.settle(said(1))
+    archive.hold(an_arrival(counter=2))
+    archive.settle(said(2))
+    archive.close()
+    first, second = images(tmp_path / "images")
+    entry = msgspec.json.decode(first.with_suffix(".json").read_bytes(), type=Entry)
+    assert np.array_equal(np.load(first.with_suffix(".npy")), cloud)
+    assert entry.payload is not None
+    assert (entry.dtype, entry.payload.z_scale_mm, entry.payload.no_data) == ("f4", 2.0, "nan")
+    assert not second.with_suffix(".npy").exists(), "integers are in the PNG exactly"
+    kept = [path for path in (tmp_path / "images").rglob("*") if path.is_file()]
+    room = Room(tmp_path / "images", 10_000)
+    assert room.used_bytes == sum(path.stat().st_size for path in kept)
+    room.put("2027-01-01/a", b"x" * 9_900, b"y", b"z" * 99)
+    assert sorted(path.name for path in (tmp_path / "images").rglob("*") if path.is_file()) == ["a.json", "a.npy", "a.png"]
+
+
 def test_half_written_files_of_a_killed_inspector_are_removed(tmp_path: Path) -> None:
     (tmp_path / "2026-11-20").mkdir()
     half = tmp_path / "2026-11-20" / "1.png.part"
