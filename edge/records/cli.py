@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edge.config import load_config
-from edge.errors import ChainError, ConfigError
+from edge.errors import ConfigError
 from edge.gate.audit import ChainReport
-from edge.records.export import export_live, export_sealed, export_triggers, read_receipt, verify_export
+from edge.records.export import export_live, export_sealed, export_triggers, require_follows, verify_export
 
 DEFAULT_CONFIG = Path("/etc/cordon/cordon.toml")
 
@@ -45,17 +45,10 @@ def verify_main(argv: Sequence[str]) -> int:
     for path in sorted(parser.parse_args(argv).files):
         report = verify_export(path)
         if before is not None:
-            _follows(*before, path, report)
+            require_follows(*before, path, report)
         print(f"whole: rows {report.first} to {report.first + report.rows - 1} in {path.name}, head {report.head}", flush=True)
         before = (path, report)
     return 0
-
-
-def _follows(earlier: Path, last: ChainReport, later: Path, report: ChainReport) -> None:
-    if report.first != last.first + last.rows or read_receipt(later).anchor != last.head:
-        seen = f"{earlier.name} ends with row {last.first + last.rows - 1}, hash {last.head[:16]}"
-        remedy = "Name all files of one record, without gaps; or check files that do not belong together one by one"
-        raise ChainError(f"{later.name} does not go on where the file before it ends", seen=seen, remedy=remedy)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -88,6 +88,14 @@ def verify_export(path: Path) -> ChainReport:
     return ChainReport(number - receipt.first + 1, receipt.head, receipt.first)
 
 
+def require_follows(earlier: Path, last: ChainReport, later: Path, report: ChainReport) -> None:
+    """Two proved files belong together, without a gap. Raises ChainError."""
+    if report.first != last.first + last.rows or read_receipt(later).anchor != last.head:
+        seen = f"{earlier.name} ends with row {last.first + last.rows - 1}, hash {last.head[:16]}"
+        remedy = "Name all files of one record, without gaps; or check files that do not belong together one by one"
+        raise ChainError(f"{later.name} does not go on where the file before it ends", seen=seen, remedy=remedy)
+
+
 def receipt_path(path: Path) -> Path:
     """Where the receipt of an exported file lies."""
     return path.with_name(path.name + ".json")
