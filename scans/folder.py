@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge.errors import DatasetError
 from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
 from edge.scan_file import kind_of, read_scan
+from scans.unfinished import unfinished
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -98,17 +99,18 @@ def find_scans(root: Path, *, table: Path | None = None) -> ScanFolder:
     """Find the scans below `root`'s label folders; groups come from `table`, or the one CSV in `root` that has the columns.
 
     A scan without a row in the table is a group of its own. Raises DatasetError for a missing folder, missing label folders,
-    no scan under one of the labels, or a table whose label contradicts the folder.
+    no scan under one of the labels, or a table whose label contradicts the folder. Files of an import from the line that was
+    interrupted do not count.
     """
     if not root.is_dir():
         raise DatasetError(f"there is no folder {root}", remedy="Give the folder that has good/ and bad/ in it")
     folders = _label_folders(root)
-    groups = _groups(root, table)
+    groups, half = _groups(root, table), unfinished(root)
     scans = tuple(
         Scan(path, label, *groups.get(path.relative_to(root).as_posix(), (path.relative_to(root).as_posix(), "")))
         for folder, label in folders
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file()
+        if path.suffix.lower() in SUFFIXES and path.is_file() and path.relative_to(root).as_posix() not in half
     )
     for label in ("good", "bad"):
         if not any(scan.label == label for scan in scans):
