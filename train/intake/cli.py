@@ -11,8 +11,8 @@ from typing import cast
 
 from edge.errors import DatasetError
 from train.intake.images import find_archive
-from train.intake.labels import read_labels
-from train.intake.ledger import ledgers, only_import, read_ledger, roll_back
+from train.intake.labels import LabelTable, read_labels
+from train.intake.ledger import ledgers, only_import, pending_path, read_ledger, roll_back
 from train.intake.matching import Matched, Relabelled, Welds, match, welds_of
 from train.intake.plan import GROUPINGS, GroupBy, Plan, make_plan
 from train.intake.records import ProvenExport, read_export
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     labels = read_labels(arguments.labels)
     matched = match(labels, export, found, skip_unmatched=arguments.skip_unmatched)
     typology = _typology(matched, arguments.typology)
-    plan = _planned(arguments, matched, typology)[1] if arguments.dry_run else _import(arguments, matched, typology, export)
+    plan = _planned(arguments, matched, typology)[1] if arguments.dry_run else _import(arguments, matched, typology, export, labels)
     for line in table(matched.relabelled, plan, typology):
         print(line)
     for line in remarks(found, plan, matched.unmatched, labels.unlabelled):
@@ -96,7 +96,7 @@ def _typology(matched: Matched, wanted: str | None) -> str:
     return next(iter(counts), "")
 
 
-def _import(arguments: argparse.Namespace, matched: Matched, typology: str, export: ProvenExport) -> Plan:
+def _import(arguments: argparse.Namespace, matched: Matched, typology: str, export: ProvenExport, labels: LabelTable) -> Plan:
     root: Path = arguments.into
     label_folders(root)
     with only_import(root):
@@ -106,7 +106,7 @@ def _import(arguments: argparse.Namespace, matched: Matched, typology: str, expo
         if not plan.added:
             print(f"nothing new for {root}")
             return plan
-        ledger = write(target, plan.added, export, labels=arguments.labels, group_by=group_by, by=arguments.by)
+        ledger = write(target, plan.added, export, labels=labels.sha256, group_by=group_by, by=arguments.by)
         print(f"{len(plan.added)} scans added to {root}; where they came from: {ledger}")
     return plan
 
@@ -131,7 +131,8 @@ def _undo(arguments: argparse.Namespace) -> int:
         raise DatasetError("--undo needs the training folder", remedy="Name it with --into")
     label_folders(arguments.into)
     with only_import(arguments.into):
-        roll_back(arguments.into)
-        count = take_back(arguments.into, arguments.undo)
+        half_undone = pending_path(arguments.into, arguments.undo).exists()
+        removed = roll_back(arguments.into)
+        count = removed if half_undone else take_back(arguments.into, arguments.undo)
     print(f"{count} scans of import {arguments.undo} removed from {arguments.into}")
     return 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from scans.folder import LABEL_FOLDERS, Label
 COLUMNS = ("session", "sequence", "part", "weld", "label", "defect", "by", "when", "comment")
 """`label`, and `session` with `sequence` or `part` with `weld`, must be there; the rest may be, and so may any other column."""
 SEPARATORS = (",", ";", "\t")
+SESSION = re.compile("[0-9a-f]{16}")
 NAMED = 10
 """Rows that one message names at most."""
 
@@ -45,6 +48,7 @@ class LabelTable:
     """The rows that have a label, and how many have none."""
 
     path: Path
+    sha256: str
     rows: tuple[LabelRow, ...]
     unlabelled: int
 
@@ -54,7 +58,8 @@ def read_labels(path: Path) -> LabelTable:
 
     Raises DatasetError for a table that cannot be read, lacks a column, or has rows that say nothing usable (named).
     """
-    lines = _lines(path)
+    data = _bytes(path)
+    lines = _lines(path, _text(path, data))
     rows, wrong, unlabelled = [], [], 0
     for number, cells in lines:
         if not cells.get("label"):
@@ -69,7 +74,7 @@ def read_labels(path: Path) -> LabelTable:
         raise DatasetError(f"{path} has {len(wrong)} rows that cannot be used", seen=named(wrong), remedy=remedy)
     if not rows:
         raise DatasetError(f"{path} has no labels", seen=f"{unlabelled} rows without one", remedy="Write good or bad in column label")
-    return LabelTable(path=path, rows=tuple(rows), unlabelled=unlabelled)
+    return LabelTable(path=path, sha256=hashlib.sha256(data).hexdigest(), rows=tuple(rows), unlabelled=unlabelled)
 
 
 def named(items: list[str]) -> str:
@@ -78,8 +83,14 @@ def named(items: list[str]) -> str:
     return "; ".join(items[:NAMED]) + more
 
 
-def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
-    text = _text(path)
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise DatasetError(f"cannot read the table {path}", seen=exc.strerror, remedy="Check --labels") from exc
+
+
+def _lines(path: Path, text: str) -> list[tuple[int, dict[str, str]]]:
     first = text.split("\n", 1)[0].strip()
     hinted = first.lower().startswith("sep=") and len(first) == 5
     # Excel's own hint of the separator, on a line before the header.
@@ -96,11 +107,7 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     return [(number, {name: _cell(cell) for name, cell in zip(header, cells, strict=False)}) for number, cells in kept]
 
 
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise DatasetError(f"cannot read the table {path}", seen=exc.strerror, remedy="Check --labels") from exc
+def _text(path: Path, data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", errors="replace")
     if b"\0" in data:
@@ -136,6 +143,8 @@ def _row(line: int, cells: Mapping[str, str]) -> LabelRow:
     session, sequence = said["session"].lower(), said["sequence"]
     if bool(session) != bool(sequence):
         raise ValueError("session and sequence go together")
+    if session and SESSION.fullmatch(session) is None:
+        raise ValueError(f"session {session!r} is not 16 of 0-9 a-f; a spreadsheet may have changed it: format the column as text")
     if not session and not (said["part"] and said["weld"]):
         raise ValueError("it names neither session and sequence nor part and weld")
     texts = {name: said[name] for name in ("part", "weld", "defect", "by", "when", "comment")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -105,10 +105,15 @@ def read_ledger(path: Path) -> Ledger:
         raise DatasetError(f"the ledger {path} cannot be read", seen=exc, remedy="Restore it: it says where scans came from") from exc
 
 
+def pending_path(root: Path, number: int) -> Path:
+    """Where the ledger of an import lies that does not count, yet or any more."""
+    return root / PROVENANCE / f"{number:04d}{PENDING}"
+
+
 def write_pending(root: Path, ledger: Ledger) -> Path:
     """Announce an import durably, before its first file; it counts when `finish` renames this. Raises OSError."""
     number = max((number for number, _ in ledgers(root)), default=0) + 1
-    path = root / PROVENANCE / f"{number:04d}{PENDING}"
+    path = pending_path(root, number)
     replace_durably(path, msgspec.json.format(msgspec.json.encode(ledger), indent=1) + b"\n")
     return path
 
@@ -122,22 +127,26 @@ def finish(pending: Path) -> Path:
 
 
 def roll_back(root: Path) -> int:
-    """Remove every file and row of imports that did not finish; returns their number. Raises DatasetError or OSError."""
-    removed = 0
-    for pending in sorted((root / PROVENANCE).glob(f"*{PENDING}")):
-        names = [_inside(root, scan.file) for scan in read_ledger(pending).scans]
-        for name in names:
-            with suppress(FileNotFoundError):
-                (root / name).unlink()
-                removed += 1
-            (root / f"{name}.part").unlink(missing_ok=True)
-        drop_rows(root, names)
-        for folder in {(root / name).parent for name in names}:
-            if folder.is_dir():
-                sync_folder(folder)
-        pending.unlink()
-        sync_folder(pending.parent)
-    return removed
+    """Remove every file and row of imports that did not finish; returns how many files. Raises DatasetError."""
+    try:
+        return sum(_remove(root, pending) for pending in sorted((root / PROVENANCE).glob(f"*{PENDING}")))
+    except OSError as exc:
+        remedy = "Check rights and free space, then run the same again; what is left does not count"
+        raise DatasetError(f"an unfinished import could not be removed from {root}", seen=exc.strerror, remedy=remedy) from exc
+
+
+def _remove(root: Path, pending: Path) -> int:
+    names = [_inside(root, scan.file) for scan in read_ledger(pending).scans]
+    there = [root / name for name in names if (root / name).exists()]
+    for path in (*there, *(root / f"{name}.part" for name in names)):
+        path.unlink(missing_ok=True)
+    drop_rows(root, names)
+    for folder in {(root / name).parent for name in names}:
+        if folder.is_dir():
+            sync_folder(folder)
+    pending.unlink()
+    sync_folder(pending.parent)
+    return len(there)
 
 
 def _inside(root: Path, name: str) -> str:
@@ -147,9 +156,13 @@ def _inside(root: Path, name: str) -> str:
     return name
 
 
-def undo(root: Path, number: int) -> None:
-    """Turn a finished import into an unfinished one, which no longer counts; `roll_back` then removes it. Raises OSError."""
+def reopen(root: Path, number: int) -> None:
+    """Turn a finished import into an unfinished one, which no longer counts; `roll_back` then removes it. Raises DatasetError."""
     done = root / PROVENANCE / f"{number:04d}.json"
-    pending = done.with_name(f"{number:04d}{PENDING}")
-    done.rename(pending)
-    sync_folder(done.parent)
+    try:
+        done.rename(pending_path(root, number))
+        sync_folder(done.parent)
+    except OSError as exc:
+        raise DatasetError(
+            f"import {number} cannot be undone", seen=exc.strerror, remedy="Check the rights of the training folder"
+        ) from exc

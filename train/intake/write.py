@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from datetime import datetime, timezone
@@ -18,7 +17,7 @@ from edge.errors import DatasetError
 from edge.gate.latch import sync_folder
 from scans.folder import read_image
 from train.intake.images import content_hash
-from train.intake.ledger import Ledger, LineScan, SourceFile, finish, ledgers, read_ledger, roll_back, undo, write_pending
+from train.intake.ledger import Ledger, LineScan, SourceFile, finish, ledgers, read_ledger, reopen, roll_back, write_pending
 from train.intake.plan import Addition, file_pixels
 from train.intake.progress import shown
 from train.intake.records import ProvenExport
@@ -28,8 +27,10 @@ from train.intake.target import Target
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 3)
 
 
-def write(target: Target, added: list[Addition], export: ProvenExport, *, labels: Path, group_by: str, by: str) -> Path:
-    """Write ledger, files and rows; the ledger's last rename makes all of it count at once. Returns the ledger.
+def write(target: Target, added: list[Addition], export: ProvenExport, *, labels: str, group_by: str, by: str) -> Path:
+    """Write ledger, files and rows; the ledger's last rename makes all of it count at once. Returns the ledger's path.
+
+    `labels` is the SHA-256 of the operators' table, `by` who labelled where it does not say.
 
     Raises DatasetError; what was written so far then does not count, and the next import removes it.
     """
@@ -38,7 +39,7 @@ def write(target: Target, added: list[Addition], export: ProvenExport, *, labels
         imported=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         group_by=group_by,
         export=tuple(SourceFile(file=f.file, sha256=f.sha256, first=f.first, last=f.last, head=f.head) for f in export.files),
-        labels=hashlib.sha256(labels.read_bytes()).hexdigest(),
+        labels=labels,
         scans=tuple(_line_scan(addition, by) for addition in added),
     )
     _require_free(target, added)
@@ -68,7 +69,7 @@ def take_back(root: Path, number: int) -> int:
     if changed:
         remedy = "Undo what was done to them first, or remove the others by hand"
         raise DatasetError(f"{len(changed)} files of import {number} were changed, moved or removed since", seen=changed[:5], remedy=remedy)
-    undo(root, number)
+    reopen(root, number)
     return roll_back(root)
 
 
