@@ -32,6 +32,7 @@ __all__ = [
     "ScanFolder",
     "find_scans",
     "kind_of",
+    "read_groups",
     "read_image",
     "read_scale",
     "walk_images",
@@ -121,6 +122,11 @@ def find_scans(root: Path, *, table: Path | None = None) -> ScanFolder:
             )
     spec = root / "heightmap.json"
     return ScanFolder(root, scans, spec_from_json(spec.read_bytes()) if spec.is_file() else None, read_scale(root))
+
+
+def read_groups(root: Path, table: Path | None = None) -> dict[str, tuple[str, str]]:
+    """Group and defect of each file that the folder's table names, by path relative to `root`; empty without one. Raises DatasetError."""
+    return _groups(root, table)
 
 
 def _label_folders(root: Path) -> list[tuple[Path, Label]]:
