@@ -9,7 +9,7 @@ import msgspec
 
 from edge.errors import ContractError
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 MAX_MESSAGE_BYTES = 64 * 1024
 """Upper bound of one packet; both sides refuse larger ones."""
 
@@ -138,6 +138,13 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     received_ns: int
     prepared_ns: int
     scored_ns: int
+    map: Any = None
+    """Where the networks saw what they call bad, as `edge.map_text` packs it; None: not asked for, or there is none.
+
+    Of any type, so that nothing in it can make the report unreadable: the gate reads it apart, and no verdict rests on it.
+    """
+    map_note: str = ""
+    """Why there is none although it was asked for."""
 
 
 class FrameEvent(msgspec.Struct, frozen=True, tag="event"):

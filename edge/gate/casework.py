@@ -9,6 +9,7 @@ from edge.contract import InspectorState, Outcome, Reason, Report, TriggerId
 from edge.gate.case import Action, Case, Latch, Record, Send, Stage, Tell, Ticket, Withdraw
 from edge.gate.events import EventBook
 from edge.gate.latches import Latches
+from edge.gate.maps import with_map
 from edge.gate.messages import Message
 from edge.gate.rows import Disposition, Row
 from edge.gate.settings import Settings
@@ -90,13 +91,16 @@ class CaseWork(ABC):
         if case.stage is not Stage.WAITING:
             return
         case.decided = decision
-        rows = (*rows, case.verdict_row(decision, report, now_ns))
+        row, why = with_map(case.verdict_row(decision, report, now_ns), report)
+        rows = (*rows, row)
         if decision.outcome is Outcome.ACCEPT:
             case.stage = Stage.COMMITTING
             self._actions.append(Record(rows, Ticket("verdict", case.key)))
         else:
             self._actions.append(case.prepare(decision))
             self._actions.append(Record(rows))
+        if why:
+            self.note("map", None, why, now_ns)
 
     def _withhold(self, case: Case, reason: Reason, now_ns: int) -> None:
         why = {

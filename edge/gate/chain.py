@@ -8,7 +8,7 @@ from heapq import merge
 from typing import Any, NamedTuple
 
 from edge.errors import ChainError
-from edge.gate.rows import GENESIS, TABLES, chained, columns_of
+from edge.gate.rows import GENESIS, TABLES, chained, columns_of, later_columns
 
 REMEDY = "Keep the file as evidence, compare with the last copy, and run `cordon records quarantine` to go on with a new one"
 
@@ -65,9 +65,18 @@ def rows_after(connection: sqlite3.Connection, number: int) -> Iterator[tuple[in
 
 
 def _table_after(connection: sqlite3.Connection, table: str, number: int) -> Iterator[tuple[int, str, tuple[Any, ...], bytes]]:
-    query = f"SELECT id, {', '.join(columns_of(table))}, hash FROM {table} WHERE id > ? ORDER BY id"  # noqa: S608
+    missing = lacking(connection, table)
+    columns = ", ".join("NULL" if name in missing else name for name in columns_of(table))
+    query = f"SELECT id, {columns}, hash FROM {table} WHERE id > ? ORDER BY id"  # noqa: S608
     for row in connection.execute(query, (number,)):
         yield row[0], table, row[1:-1], row[-1]
+
+
+def lacking(connection: sqlite3.Connection, table: str) -> frozenset[str]:
+    """Later columns that this file, sealed under schema 2, does not have: NULL in every row."""
+    if not later_columns(table):
+        return frozenset()
+    return frozenset(later_columns(table)) - {name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
 
 
 def _hash_at(connection: sqlite3.Connection, number: int) -> bytes:

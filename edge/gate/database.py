@@ -11,9 +11,11 @@ from pathlib import Path
 
 from edge.errors import CordonError, DamagedError, StorageError
 from edge.gate.chain import START, Anchor
-from edge.gate.rows import TABLES, schema_of
+from edge.gate.rows import TABLES, additions, schema_of
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+EXTENDED_VERSION = 2
+"""Files of this schema are given the columns that came later; their rows stay as they are and hash as ever."""
 BUSY_S = 5.0
 QUARANTINE = "Keep the file as evidence; a gate that starts puts it aside and begins a new one, and so does `cordon records quarantine`"
 _FULL = ("disk is full", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
@@ -37,7 +39,7 @@ def connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
 
 
 def create(connection: sqlite3.Connection, anchor: Anchor = START) -> None:
-    """Make the tables in an empty file, which goes on after `anchor`; check those of any other.
+    """Make the tables in an empty file, which goes on after `anchor`; check those of any other, and extend those of schema 2.
 
     Raises DamagedError for another release's file, StorageError for one that is not Cordon's.
     """
@@ -48,6 +50,8 @@ def create(connection: sqlite3.Connection, anchor: Anchor = START) -> None:
     elif not {*TABLES, "meta"} & set(found):
         remedy = "Give gate.records a file of its own"
         raise StorageError("the record file is not a record file of Cordon", seen=f"tables {sorted(found)}", remedy=remedy)
+    elif version == EXTENDED_VERSION and "meta" in found and all(found.get(table) == schema_of(table, later=False) for table in TABLES):
+        _extend(connection)
     elif version != SCHEMA_VERSION or any(found.get(table) != schema_of(table) for table in TABLES) or "meta" not in found:
         seen = f"schema {version} or its tables, not {SCHEMA_VERSION}"
         raise DamagedError("the record file is of another release", seen=seen, remedy=QUARANTINE)
@@ -61,6 +65,14 @@ def _make(connection: sqlite3.Connection, anchor: Anchor) -> None:
     connection.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value)")
     meta = {"checkpoints": 0, "anchor_number": anchor.number, "anchor_hash": anchor.hash}
     connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _extend(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in additions():
+        connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
 

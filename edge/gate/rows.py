@@ -69,6 +69,8 @@ class VerdictRow(msgspec.Struct, frozen=True, kw_only=True, tag="verdicts"):
     prepared_ns: int | None = None
     scored_ns: int | None = None
     decided_ns: int
+    map: str | None = None
+    """Where the networks saw what they call bad, as `edge.map_text` packs it; None unless asked for."""
 
 
 class DispositionRow(msgspec.Struct, frozen=True, kw_only=True, tag="dispositions"):
@@ -105,11 +107,22 @@ STAMPS = {
     "events": ("wall_ns", "link"),
 }
 """Columns the store adds to the fields above: wall clock (information only), link profile, boot id and configuration hash."""
+LATER: dict[str, tuple[str, ...]] = {"verdicts": ("map",)}
+"""Fields that came after schema 2: last in the table, under the hash only where they hold something, so that older rows hash as ever."""
 
 
 def columns_of(table: str) -> tuple[str, ...]:
     """Columns under the hash, in order, without `id` and `hash`."""
-    return (*TABLES[table].__struct_fields__, *STAMPS[table])
+    return (*_first_fields(table), *STAMPS[table], *later_columns(table))
+
+
+def later_columns(table: str) -> tuple[str, ...]:
+    """Those of them that files of schema 2 do not have."""
+    return LATER.get(table, ())
+
+
+def _first_fields(table: str) -> tuple[str, ...]:
+    return tuple(name for name in TABLES[table].__struct_fields__ if name not in later_columns(table))
 
 
 def table_of(row: Row) -> str:
@@ -118,12 +131,17 @@ def table_of(row: Row) -> str:
 
 
 def values_of(row: Row) -> tuple[Value, ...]:
-    """The row's own values in column order, in a form that SQLite gives back exactly."""
+    """The row's own values in column order, without those of later columns, in a form that SQLite gives back exactly."""
     kinds = type(row).__annotations__
     return tuple(
         float(value) if isinstance(value, int) and kinds[name].startswith("float") else value
-        for name, value in ((name, clean(getattr(row, name))) for name in row.__struct_fields__)
+        for name, value in ((name, clean(getattr(row, name))) for name in _first_fields(table_of(row)))
     )
+
+
+def later_values(row: Row) -> tuple[Value, ...]:
+    """The same of later columns, which stand behind the stamps."""
+    return tuple(clean(getattr(row, name)) for name in later_columns(table_of(row)))
 
 
 def clean(value: Any) -> Value:
@@ -138,7 +156,11 @@ def clean(value: Any) -> Value:
 
 
 def chained(previous: bytes, table: str, number: int, values: tuple[Value, ...]) -> bytes:
-    """SHA-256 over the hash before and this row in canonical form (a JSON list: table, id, columns in order)."""
+    """SHA-256 over the hash before and this row in canonical form (a JSON list: table, id, columns in order; empty later ones left out)."""
+    for _ in later_columns(table):
+        if values[-1] is not None:
+            break
+        values = values[:-1]
     return hashlib.sha256(previous + msgspec.json.encode([table, number, *values])).digest()
 
 
@@ -150,10 +172,19 @@ def _column(name: str, annotation: str) -> str:
     return f"{name} {kind}{'' if 'None' in annotation or kind == 'REAL' else ' NOT NULL'}"
 
 
-def schema_of(table: str) -> str:
-    """The CREATE TABLE statement."""
-    kind = TABLES[table]
-    columns = [_column(name, str(kind.__annotations__[name])) for name in kind.__struct_fields__]
+def schema_of(table: str, *, later: bool = True) -> str:
+    """The CREATE TABLE statement; without `later` that of schema 2."""
+    columns = [_declared(table, name) for name in _first_fields(table)]
     columns += [_column(name, "int" if name == "wall_ns" else "str") for name in STAMPS[table]]
+    columns += ["hash BLOB NOT NULL", *(_declared(table, name) for name in later_columns(table) if later)]
     unique = "" if table == "events" else ", UNIQUE (session, sequence)"
-    return f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, {', '.join(columns)}, hash BLOB NOT NULL{unique})"
+    return f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, {', '.join(columns)}{unique})"
+
+
+def additions() -> tuple[str, ...]:
+    """What makes the tables of schema 2 these ones, with the very text of `schema_of`."""
+    return tuple(f"ALTER TABLE {table} ADD COLUMN {_declared(table, name)}" for table in LATER for name in LATER[table])
+
+
+def _declared(table: str, name: str) -> str:
+    return _column(name, str(TABLES[table].__annotations__[name]))

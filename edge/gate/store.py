@@ -15,7 +15,7 @@ from edge.gate.database import QUARANTINE, connect, create, translated
 from edge.gate.leftovers import closing_rows
 from edge.gate.newest import NewestRow
 from edge.gate.reader_lock import ReaderLock
-from edge.gate.rows import STAMPS, TABLES, DispositionRow, Row, TriggerRow, Value, chained, clean, columns_of, values_of
+from edge.gate.rows import STAMPS, TABLES, DispositionRow, Row, TriggerRow, Value, chained, clean, columns_of, later_values, values_of
 from edge.gate.rows import table_of as name_of
 from edge.gate.segments import Segment, drop_next, make_next, next_path, rename_durably, segment_path, segments_of, settle
 
@@ -60,7 +60,7 @@ class Store:
         """Give a row its number and hash; the caller commits it, or keeps it until it can."""
         table = name_of(row)
         stamps = {"wall_ns": wall_ns, **self._stamp_values}
-        values = (*values_of(row), *(clean(stamps[name]) for name in STAMPS[table]))
+        values = (*values_of(row), *(clean(stamps[name]) for name in STAMPS[table]), *later_values(row))
         self._mind_case(row)
         self.number += 1
         self.head = chained(self.head, table, self.number, values)

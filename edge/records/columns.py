@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple, TypeAlias
 
 from edge.errors import ChainError
-from edge.gate.chain import rows_after
-from edge.gate.rows import STAMPS, TABLES, Value, columns_of
+from edge.gate.chain import lacking, rows_after
+from edge.gate.rows import LATER, STAMPS, TABLES, Value, columns_of
 
 Kind = Literal["int", "float", "str"]
 Cells: TypeAlias = "tuple[Value, ...]"
@@ -47,6 +47,8 @@ def _chain_columns() -> tuple[Column, ...]:
 
 CHAIN: tuple[Column, ...] = _chain_columns()
 """Rows of the chain in order: number, table, the columns of all tables (empty where a table has none), hash in hex."""
+LATER_NAMES = frozenset(name for names in LATER.values() for name in names)
+"""Columns that files exported by earlier releases do not have; they were empty then."""
 _AT = {column.name: place for place, column in enumerate(CHAIN)}
 _PLACES = {table: tuple(_AT[name] for name in columns_of(table)) for table in TABLES}
 
@@ -91,7 +93,13 @@ TRIGGERS: tuple[Column, ...] = (
 def trigger_cells(connection: sqlite3.Connection, *, since_ns: int = 0, until_ns: int = 2**63 - 1) -> Iterator[Cells]:
     """The triggers of one file whose wall clock lies in [since, until), oldest first, as cells of TRIGGERS."""
     chosen = [f"t.{name}" for name in columns_of("triggers")]
-    chosen += [f"{prefix[0]}.{name}" for prefix, table in _JOINED.items() for name in columns_of(table) if name not in _KEYS]
+    missing = {table: lacking(connection, table) for table in _JOINED.values()}
+    chosen += [
+        "NULL" if name in missing[table] else f"{prefix[0]}.{name}"
+        for prefix, table in _JOINED.items()
+        for name in columns_of(table)
+        if name not in _KEYS
+    ]
     query = (
         f"SELECT {', '.join(chosen)} FROM triggers t LEFT JOIN verdicts v USING (session, sequence)"  # noqa: S608
         " LEFT JOIN dispositions d USING (session, sequence) WHERE t.wall_ns >= ? AND t.wall_ns < ? ORDER BY t.id"

@@ -13,7 +13,7 @@ from typing import Any
 
 from edge.errors import ConfigError, RecordError, StorageError
 from edge.gate.rows import Value
-from edge.records.columns import REMEDY, Cells, Column
+from edge.records.columns import LATER_NAMES, REMEDY, Cells, Column
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 """A text that begins so gets an apostrophe before it: a spreadsheet would run it as a formula. Reading takes it away again."""
@@ -58,12 +58,29 @@ def read_csv(path: Path, columns: Sequence[Column]) -> Iterator[Cells]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file, strict=True)
-            if next(reader, None) != [column.name for column in columns]:
+            written = _written(next(reader, []), columns)
+            if written is None:
                 raise RecordError(f"{path} has other columns", remedy="It was not written by this release's `cordon records export`")
             for line in reader:
-                yield tuple(unguarded(text, column) for text, column in zip(line, columns, strict=True))
+                yield _spread([unguarded(text, column) for text, column in zip(line, written, strict=True)], written, columns)
     except (csv.Error, ValueError) as exc:
         raise RecordError(f"{path} cannot be read", seen=exc, remedy=REMEDY) from exc
+
+
+def _written(names: Sequence[str], columns: Sequence[Column]) -> Sequence[Column] | None:
+    """The columns of a file with these `names`: all, or, of an earlier release, all but the later ones; None for any other."""
+    for written in (columns, [column for column in columns if column.name not in LATER_NAMES]):
+        if list(names) == [column.name for column in written]:
+            return written
+    return None
+
+
+def _spread(cells: Sequence[Value], written: Sequence[Column], columns: Sequence[Column]) -> Cells:
+    """A row with nothing in the columns that were not written."""
+    if len(written) == len(columns):
+        return tuple(cells)
+    found = {column.name: cell for column, cell in zip(written, cells, strict=True)}
+    return tuple(found.get(column.name) for column in columns)
 
 
 def _arrow(name: str) -> Any:
@@ -99,13 +116,15 @@ def write_parquet(path: Path, columns: Sequence[Column], rows: Iterable[Cells]) 
 
 def read_parquet(path: Path, columns: Sequence[Column]) -> Iterator[Cells]:
     """The rows of a file that `write_parquet` wrote. Raises RecordError when it is not one."""
-    arrow, parquet, schema = _arrow("pyarrow"), _arrow("pyarrow.parquet"), _schema(columns)
+    arrow, parquet = _arrow("pyarrow"), _arrow("pyarrow.parquet")
     try:
         with parquet.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(schema):
+            written = _written(file.schema_arrow.names, columns)
+            if written is None or not file.schema_arrow.equals(_schema(written)):
                 raise RecordError(f"{path} has other columns", remedy="It was not written by this release's `cordon records export`")
             for batch in file.iter_batches(BATCH):
-                yield from zip(*(batch.column(place).to_pylist() for place in range(len(columns))), strict=True)
+                for cells in zip(*(batch.column(place).to_pylist() for place in range(len(written))), strict=True):
+                    yield _spread(cells, written, columns)
     except arrow.ArrowException as exc:
         raise RecordError(f"{path} cannot be read", seen=exc, remedy=REMEDY) from exc
 

@@ -20,7 +20,7 @@ MODULES = (
 )
 CHANGEABLE = {"Counters", "_Part", "_Shown"}
 POSITIONAL = {"Bundle", "Condition", "FileEntry"}
-FROM_OUTSIDE = {"_File", "FileEntry", "Golden", "Manifest", "Member", "Recipe", "RouterSpec", "TypologySpec", "Weld"}
+FROM_OUTSIDE = {"_File", "FileEntry", "Golden", "Manifest", "MapOutput", "Member", "Recipe", "RouterSpec", "TypologySpec", "Weld"}
 
 
 def values(name: str) -> Iterator[Any]:

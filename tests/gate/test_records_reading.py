@@ -119,7 +119,7 @@ def test_a_part_is_shown_with_what_became_of_every_trigger(tmp_path: Path) -> No
     fields |= {"opened_by": "trigger", "opened_ns": 5, "wall_ns": 7, "link": ""}
     assert {name: value for name, value in second.items() if "." not in name} == fields
     verdict = "typology outcome reason detail score threshold members bundle backend camera counter payload_hash opened_ns captured_ns "
-    verdict += "received_ns prepared_ns scored_ns decided_ns wall_ns link boot config"
+    verdict += "received_ns prepared_ns scored_ns decided_ns wall_ns link boot config map"
     assert [name for name in second if name.startswith("verdict.")] == [f"verdict.{name}" for name in verdict.split()]
     disposition = "sent sent_reason done detail sent_ns closed_ns wall_ns link"
     assert [name for name in second if name.startswith("disposition.")] == [f"disposition.{name}" for name in disposition.split()]

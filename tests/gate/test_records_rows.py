@@ -16,6 +16,7 @@ from edge.gate.rows import (
     chained,
     clean,
     columns_of,
+    later_columns,
     schema_of,
     table_of,
     values_of,
@@ -30,7 +31,7 @@ SCHEMAS = {
     " detail TEXT NOT NULL, score REAL, threshold REAL, members TEXT NOT NULL, bundle TEXT NOT NULL, backend TEXT NOT NULL,"
     " camera TEXT NOT NULL, counter INTEGER, payload_hash TEXT NOT NULL, opened_ns INTEGER NOT NULL, captured_ns INTEGER,"
     " received_ns INTEGER, prepared_ns INTEGER, scored_ns INTEGER, decided_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL,"
-    " link TEXT NOT NULL, boot TEXT NOT NULL, config TEXT NOT NULL, hash BLOB NOT NULL, UNIQUE (session, sequence)",
+    " link TEXT NOT NULL, boot TEXT NOT NULL, config TEXT NOT NULL, hash BLOB NOT NULL, map TEXT, UNIQUE (session, sequence)",
     "dispositions": f"{_KEY}sent TEXT NOT NULL, sent_reason TEXT NOT NULL, done TEXT NOT NULL, detail TEXT NOT NULL, sent_ns INTEGER,"
     " closed_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL, link TEXT NOT NULL, hash BLOB NOT NULL, UNIQUE (session, sequence)",
     "events": "kind TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, camera TEXT NOT NULL, count INTEGER NOT NULL,"
@@ -39,14 +40,16 @@ SCHEMAS = {
 
 
 @pytest.mark.parametrize("table", SCHEMAS)
-def test_the_tables_are_those_of_schema_2(table: str) -> None:
+def test_the_tables_are_those_of_schema_3_and_without_what_came_later_of_schema_2(table: str) -> None:
     assert schema_of(table) == f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, {SCHEMAS[table]})"
+    assert schema_of(table, later=False) == schema_of(table).replace(", map TEXT", "")
 
 
 @pytest.mark.parametrize("table", SCHEMAS)
 def test_the_columns_under_the_hash_are_all_but_the_number_and_the_hash(table: str) -> None:
     names = [column.split()[0] for column in SCHEMAS[table].split(", UNIQUE")[0].split(", ")]
-    assert columns_of(table) == tuple(names[:-1])
+    assert columns_of(table) == tuple(name for name in names if name != "hash")
+    assert later_columns(table) == (("map",) if table == "verdicts" else ())
 
 
 def test_there_are_four_kinds_of_rows() -> None:
@@ -67,6 +70,14 @@ def test_a_row_is_hashed_over_the_hash_before_and_its_canonical_json() -> None:
     expected = hashlib.sha256(GENESIS + b'["events",7,"a",null,0.5,-3]').digest()
     assert chained(GENESIS, "events", 7, ("a", None, 0.5, -3)) == expected
     assert bytes(32) == GENESIS
+
+
+def test_a_later_column_is_hashed_only_where_it_holds_something() -> None:
+    assert chained(GENESIS, "verdicts", 7, ("a", 1, None)) == hashlib.sha256(GENESIS + b'["verdicts",7,"a",1]').digest()
+    assert chained(GENESIS, "verdicts", 7, ("a", 1, "")) == hashlib.sha256(GENESIS + b'["verdicts",7,"a",1,""]').digest()
+    assert chained(GENESIS, "verdicts", 7, ("a", None, "m")) == hashlib.sha256(GENESIS + b'["verdicts",7,"a",null,"m"]').digest()
+    assert chained(GENESIS, "verdicts", 7, ("a", None, None)) == hashlib.sha256(GENESIS + b'["verdicts",7,"a",null]').digest()
+    assert chained(GENESIS, "triggers", 7, ("a", None)) == hashlib.sha256(GENESIS + b'["triggers",7,"a",null]').digest()
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,7 @@ def test_an_empty_file_gets_the_tables_an_index_and_its_anchor(memory: sqlite3.C
         ("anchor_number", 0),
         ("checkpoints", 0),
     ]
-    assert memory.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (2,)
+    assert memory.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,) == (3,)
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -306,7 +306,8 @@ def test_a_number_is_given_once_and_names_are_unique_in_meta(memory: sqlite3.Con
     "change",
     [
         "PRAGMA user_version = 1",
-        "PRAGMA user_version = 3",
+        "PRAGMA user_version = 4",
+        "PRAGMA user_version = 2",
         "PRAGMA user_version = 0",
         "DROP TABLE meta",
         "DROP TABLE events",

@@ -60,7 +60,7 @@ def test_a_stamp_gives_number_columns_and_hash(path: Path) -> None:
     first, second = store.stamp(a_trigger(3), 7), store.stamp(a_verdict(3), 8)
     values = ("0123456789abcdef", 3, "P1", "W1", None, "", "trigger", 5, 7, "push")
     assert first == (1, "triggers", values, chained(GENESIS, "triggers", 1, values))
-    assert (second.number, second.table, second.values[-4:]) == (2, "verdicts", (8, "push", "b", "c"))
+    assert (second.number, second.table, second.values[-5:]) == (2, "verdicts", (8, "push", "b", "c", None))
     assert second.hash == chained(first.hash, "verdicts", 2, second.values) == store.head
     assert store.number == 2
     store.close()

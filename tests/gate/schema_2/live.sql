@@ -1,0 +1,14 @@
+BEGIN TRANSACTION;
+CREATE TABLE dispositions (id INTEGER PRIMARY KEY, session TEXT NOT NULL, sequence INTEGER NOT NULL, sent TEXT NOT NULL, sent_reason TEXT NOT NULL, done TEXT NOT NULL, detail TEXT NOT NULL, sent_ns INTEGER, closed_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL, link TEXT NOT NULL, hash BLOB NOT NULL, UNIQUE (session, sequence));
+CREATE TABLE events (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, camera TEXT NOT NULL, count INTEGER NOT NULL, first_ns INTEGER NOT NULL, at_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL, link TEXT NOT NULL, hash BLOB NOT NULL);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value);
+INSERT INTO "meta" VALUES('checkpoints',1);
+INSERT INTO "meta" VALUES('anchor_number',6);
+INSERT INTO "meta" VALUES('anchor_hash',X'5DE20560720FA090D07A9D20BA7A5185C7E8BC05CF6B8B43236F5BD243CF7450');
+CREATE TABLE triggers (id INTEGER PRIMARY KEY, session TEXT NOT NULL, sequence INTEGER NOT NULL, part TEXT NOT NULL, weld TEXT NOT NULL, typology TEXT, recipe TEXT NOT NULL, opened_by TEXT NOT NULL, opened_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL, link TEXT NOT NULL, hash BLOB NOT NULL, UNIQUE (session, sequence));
+INSERT INTO "triggers" VALUES(7,'0123456789abcdef',3,'P1','W1',NULL,'','trigger',5,7,'handshake',X'7A1F8DB1BDF99B8EDBE78BA5C82A3D66FE8A03BB50CBEB985DFF045A497F892A');
+CREATE TABLE verdicts (id INTEGER PRIMARY KEY, session TEXT NOT NULL, sequence INTEGER NOT NULL, part TEXT NOT NULL, weld TEXT NOT NULL, typology TEXT, outcome TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, score REAL, threshold REAL, members TEXT NOT NULL, bundle TEXT NOT NULL, backend TEXT NOT NULL, camera TEXT NOT NULL, counter INTEGER, payload_hash TEXT NOT NULL, opened_ns INTEGER NOT NULL, captured_ns INTEGER, received_ns INTEGER, prepared_ns INTEGER, scored_ns INTEGER, decided_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL, link TEXT NOT NULL, boot TEXT NOT NULL, config TEXT NOT NULL, hash BLOB NOT NULL, UNIQUE (session, sequence));
+INSERT INTO "verdicts" VALUES(8,'0123456789abcdef',3,'P1','W1','T2','ACCEPT','OK','',0.25,0.5,'[0.25]','','','',NULL,'',5,NULL,NULL,NULL,NULL,9,7,'handshake','boot','cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc',X'DFE47110E38D5C3CD7BA1280D01488475BBEF2EACB59B37C9CF7C2BAAEFF9C77');
+CREATE INDEX triggers_part ON triggers (part);
+COMMIT;
+PRAGMA user_version = 2;
