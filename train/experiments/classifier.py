@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import torch
 
 from edge.inspector.heightmap.spec import HeightmapSpec
@@ -30,11 +31,12 @@ from train.sides import Sides, usable_sides
 from train.typology import CLASSES
 
 LOG = "log.csv"
+AUGMENTED = "scored with test-time augmentation, which the box does not do"
 Watch = Callable[[int, float], None]
 """Gets every epoch's number, from 1, and its log loss on the validation scans."""
 
 
-def run_classifier(experiment: Experiment, task: Task, folder: Path, *, watch: Watch | None = None) -> Outcome:
+def run_classifier(experiment: Experiment, task: Task, folder: Path, *, watch: Watch | None = None, title: str = "") -> Outcome:
     """Train and score. `folder` gets log.csv; equal experiment, scans, versions and threads give equal weights. Raises CordonError."""
     parts = usable_sides(task)
     with no_random(experiment.seed, reproducible=True), _hushed():
@@ -53,7 +55,7 @@ def run_classifier(experiment: Experiment, task: Task, folder: Path, *, watch: W
             **_split(begun.splitter),
         )
         rate, notes = _learning_rate(experiment, learner)
-        line = EpochLine(experiment.name, experiment.epochs_in_all, watch=watch)
+        line = EpochLine(title or experiment.name, experiment.epochs_in_all, watch=watch)
         logs = [EpochLog(folder / LOG), line]
         with quiet_unless_terminal(learner):
             for stage in stages:
@@ -80,7 +82,7 @@ def run_classifier(experiment: Experiment, task: Task, folder: Path, *, watch: W
         epochs=line.done,
         training=len(parts.training),
         refused=parts.refused,
-        notes=(*begun.notes, *notes),
+        notes=(*begun.notes, *notes, *([AUGMENTED] if experiment.test_time_augmentation else [])),
     )
 
 
@@ -159,6 +161,8 @@ def _augmented(experiment: Experiment, learner: Learner, scans: Sequence[Scan]) 
 
 
 def _badness(checkpoint: Checkpoint, scans: Sequence[Scan], prepared: PreparedScan) -> Scores:
+    if not scans:
+        return np.zeros(0)
     badness: Scores = probabilities(checkpoint, heightmaps(scans, prepared))[:, CLASSES.index("bad")]
     return badness
 
