@@ -178,6 +178,10 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         _between("inspector.archive.accepts_every", self.accepts_every, 0, 1_000_000)
 
 
+Explain = Literal["none", "rejects", "all"]
+"""Of which judged frames the record says where the networks saw what they call bad."""
+
+
 class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[inspector]`: cameras, the bundle and how it is run."""
 
@@ -191,6 +195,8 @@ class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     archive: ArchiveConfig | None = None
     engines: Literal["named", "all"] = "named"
     """`all` runs every typology's engines on every frame as a cross-check."""
+    explain: Explain = "none"
+    """`rejects`: the records of welds above their threshold carry a small map of evidence; `all`: those of every judged weld."""
     threads: int = 2
     prewarm: bool = True
     """Run the expected engine once when a trigger opens, while the camera exposes."""

@@ -18,6 +18,7 @@ import msgspec
 from edge.config import ArchiveConfig
 from edge.contract import FrameEvent, Outcome, Reason, Settled
 from edge.inspector.archive_image import Payload, Pixels, payload_of, to_pixels
+from edge.inspector.archive_map import Drawer, Shown
 from edge.inspector.camera import Arrival
 from edge.inspector.frame import FrameHeader
 
@@ -25,6 +26,8 @@ HELD = 8
 """Frames that may wait to hear what became of them; the oldest goes when one more comes."""
 WAITING = 8
 """Frames that may wait for the disk; with more, the newest is lost, counted and recorded."""
+MAP_SUFFIX = ".map.png"
+"""Of the drawn map beside an image."""
 MB = 1_000_000
 LOWEST_PRIORITY = 19
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
@@ -61,6 +64,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 class _Job:
     header: FrameHeader
     arrival: Arrival
+    shown: Shown | None
     settled: Settled
 
 
@@ -72,7 +76,7 @@ class Archive:
 
     def __init__(self, config: ArchiveConfig) -> None:
         self._config = config
-        self._held: OrderedDict[tuple[str, int], tuple[FrameHeader, Arrival]] = OrderedDict()
+        self._held: OrderedDict[tuple[str, int], tuple[FrameHeader, Arrival, Shown | None]] = OrderedDict()
         self._accepts = 0
         self._queue: Queue[_Job | None] = Queue(WAITING)
         self._lost: dict[str, int] = {}
@@ -80,11 +84,11 @@ class Archive:
         self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
         self._thread.start()
 
-    def hold(self, arrival: Arrival) -> None:
-        """Keep a checked frame until it is settled."""
+    def hold(self, arrival: Arrival, shown: Shown | None = None) -> None:
+        """Keep a checked frame until it is settled, with the map to be drawn over it where there is one."""
         if arrival.header is None or arrival.reason is not Reason.OK:
             return
-        self._held[arrival.header.camera, arrival.header.counter] = (arrival.header, arrival)
+        self._held[arrival.header.camera, arrival.header.counter] = (arrival.header, arrival, shown)
         if len(self._held) > HELD:
             self._held.popitem(last=False)
 
@@ -129,10 +133,11 @@ class Archive:
         # Encoding must not take the processor from a frame that is being judged.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
-        room = Room(self._config.folder, int(self._config.max_mb * MB))
+        room, drawer = Room(self._config.folder, int(self._config.max_mb * MB)), Drawer()
         while (job := self._next()) is not None:
             try:
-                room.put(*_encoded(job, payloads=self._config.payloads))
+                drawn = drawer.draw(job.header, job.arrival.payload, job.shown)
+                room.put(*_encoded(job, payloads=self._config.payloads), drawn)
             except (OSError, ValueError, cv2.error) as exc:
                 self._lose(job.settled.camera, str(exc))
 
@@ -182,7 +187,8 @@ class Room:
         """Oldest first, with the bytes of image and what lies beside it."""
         self._bytes = 0
         for path in sorted(folder.glob("*/*.png")):
-            self._remember(path)
+            if not path.name.endswith(MAP_SUFFIX):
+                self._remember(path)
         for half in folder.glob("*/*.part"):
             half.unlink(missing_ok=True)
 
@@ -191,9 +197,12 @@ class Room:
         """Bytes of all images and of what lies beside them."""
         return self._bytes
 
-    def put(self, name: str, png: bytes, entry: bytes, numbers: bytes | None = None) -> None:
-        """Write image, entry and the frame's own `numbers` under `name`; the image last, so that none is there alone. Raises OSError."""
-        size = len(png) + len(entry) + len(numbers or b"")
+    def put(self, name: str, png: bytes, entry: bytes, numbers: bytes | None = None, drawn: bytes | None = None) -> None:
+        """Write image, entry, the frame's own `numbers` and the `drawn` map under `name`; the image last, so that none is there alone.
+
+        Raises OSError.
+        """
+        size = len(png) + len(entry) + len(numbers or b"") + len(drawn or b"")
         if size > self._max_bytes:
             raise ValueError(f"one image of {size} bytes is larger than the whole archive may be")
         while self._images and self._bytes + size > self._max_bytes:
@@ -202,6 +211,8 @@ class Room:
         path.parent.mkdir(parents=True, exist_ok=True)
         if numbers is not None:
             _write(path.with_suffix(".npy"), numbers)
+        if drawn is not None:
+            _write(path.with_suffix(MAP_SUFFIX), drawn)
         _write(path.with_suffix(".json"), entry)
         _write(path, png)
         self._remember(path)
@@ -222,8 +233,8 @@ class Room:
             path.parent.rmdir()
 
 
-def _beside(image: Path) -> tuple[Path, Path]:
-    return image.with_suffix(".json"), image.with_suffix(".npy")
+def _beside(image: Path) -> tuple[Path, ...]:
+    return tuple(image.with_suffix(suffix) for suffix in (".json", ".npy", MAP_SUFFIX))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -22,8 +22,10 @@ from edge.contract import Expect, Reason, Settled
 from edge.errors import BundleError, ContractError, CordonError, EngineError, FrameError, GpuError, KnownAnswerError
 from edge.inspector.alive import STEP_S, Alive
 from edge.inspector.archive import Archive
+from edge.inspector.archive_map import Shown
 from edge.inspector.camera import NS_PER_MS, Arrival, CameraFeed
 from edge.inspector.cuda.leave import gave_up, leave
+from edge.inspector.explaining import NOTHING, Explainer
 from edge.inspector.frame import FrameHeader, payload_image
 from edge.inspector.gate_link import GateLink
 from edge.inspector.judging import Finding, choose_typology, inspect
@@ -68,6 +70,9 @@ class InspectorDaemon:
         cv2.setNumThreads(1)
         self._loaded = self._load()
         self._status.loaded = self._loaded
+        self._explainer = Explainer(self._loaded, self._config.explain)
+        if self._explainer.without:
+            log.warning("explain is on, but these typologies' networks give no map: %s", ", ".join(self._explainer.without))
 
     @property
     def ready(self) -> bool:
@@ -229,11 +234,12 @@ class InspectorDaemon:
         failure = None
         if arrival.header is not None:
             finding, failure = self._judge(arrival, arrival.header)
-            self._gate.send(report_of(arrival, arrival.header, finding, self._loaded))
+            explained = self._explainer.of(finding) if failure is None else NOTHING
+            self._gate.send(report_of(arrival, arrival.header, finding, self._loaded, explained))
             self._status.frame(finding)
             self._frame_ns = arrival.received_ns
             if self._archive is not None:
-                self._archive.hold(arrival)
+                self._archive.hold(arrival, Shown.of(finding, explained))
         for event in arrival.events:
             self._gate.send(event)
             self._status.event(event)

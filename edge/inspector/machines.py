@@ -30,7 +30,7 @@ log = logging.getLogger("cordon.inspector")
 def load(bundle: Bundle, config: InspectorConfig, *, progress: Progress) -> Loaded:
     """Every engine of `bundle`, loaded and proved. Raises EngineError, GpuError, BundleContentError or KnownAnswerError."""
     if config.backend == "openvino":
-        return load_engines(bundle, CpuMachine(threads=config.threads), progress=progress)
+        return load_engines(bundle, CpuMachine(threads=config.threads, maps=config.explain != "none"), progress=progress)
     assert config.gpu is not None, "the configuration requires it"
     from edge.inspector.gpu import open_gpu  # noqa: PLC0415 - a box without a GPU loads none of it
 
@@ -56,7 +56,8 @@ def _load_on(machine: Machine, bundle: Bundle, progress: Progress) -> Loaded:
 def _fall_back(bundle: Bundle, config: InspectorConfig, gpu: GpuConfig, cause: EngineError, progress: Progress) -> Loaded:
     """The bundle on the CPU. Raises EngineError where the certificate does not cover it or it is too slow."""
     require_certified_on_cpu(bundle)
-    loaded = load_engines(bundle, InPlaceOfGpu(threads=config.threads, backend=config.backend), progress=progress)
+    machine = InPlaceOfGpu(threads=config.threads, backend=config.backend, maps=config.explain != "none")
+    loaded = load_engines(bundle, machine, progress=progress)
     every = config.engines == "all" or loaded.router is not None
     worst_ms = worst_latency_ms(loaded, bundle, every_engine=every)
     if not worst_ms <= gpu.fallback_within_ms:
@@ -72,8 +73,8 @@ def _fall_back(bundle: Bundle, config: InspectorConfig, gpu: GpuConfig, cause: E
 class InPlaceOfGpu(CpuMachine):
     """The CPU, named so that every record tells that it was not the machine the line was set up for."""
 
-    def __init__(self, *, threads: int, backend: str) -> None:
-        super().__init__(threads=threads)
+    def __init__(self, *, threads: int, backend: str, maps: bool = False) -> None:
+        super().__init__(threads=threads, maps=maps)
         self.name = f"{self.name} in place of {backend}"
 
 

@@ -8,6 +8,7 @@ import time
 from edge.contract import CONTRACT_VERSION, FrameEvent, InspectorState, Reason, Report
 from edge.errors import CordonError, EngineError, FrameError, GpuError
 from edge.inspector.camera import Arrival
+from edge.inspector.explaining import NOTHING, Explained
 from edge.inspector.frame import FrameHeader
 from edge.inspector.judging import Finding
 from edge.inspector.loader import Loaded
@@ -71,7 +72,7 @@ def refusal(reason: Reason, detail: str) -> Finding:
     return Finding(reason=reason, detail=detail, typology=None, prepared_ns=time.monotonic_ns())
 
 
-def report_of(arrival: Arrival, header: FrameHeader, finding: Finding, loaded: Loaded) -> Report:
+def report_of(arrival: Arrival, header: FrameHeader, finding: Finding, loaded: Loaded, explained: Explained = NOTHING) -> Report:
     """The one report a frame gets."""
     return Report(
         camera=header.camera,
@@ -95,4 +96,6 @@ def report_of(arrival: Arrival, header: FrameHeader, finding: Finding, loaded: L
         received_ns=arrival.received_ns,
         prepared_ns=finding.prepared_ns,
         scored_ns=time.monotonic_ns(),
+        map=explained.text,
+        map_note=explained.note,
     )

@@ -3,7 +3,6 @@
 import base64
 import math
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -109,13 +108,13 @@ def test_the_chain_holds_the_map(path: Path, number: int, value: str | None) -> 
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Iterator[Path]:
+def old(tmp_path: Path) -> Path:
     """A sealed and a live file as the release before wrote them: schema 2, no maps."""
     live = tmp_path / "r.db"
     for file, dump in ((segment_path(live, 1, 6), "sealed"), (live, "live")):
         with closing(sqlite3.connect(file)) as connection:
             connection.executescript((SCHEMA_2 / f"{dump}.sql").read_text(encoding="ascii"))
-    yield live
+    return live
 
 
 def test_files_of_the_release_before_are_read_and_proved_as_they_are(old: Path) -> None:

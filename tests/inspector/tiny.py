@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.bundle import Combine, Golden, Manifest, Member, RouterSpec, TypologySpec, file_entries, save_bundle, sign_bundle
+from edge.bundle import Combine, Golden, Manifest, MapOutput, Member, RouterSpec, TypologySpec, file_entries, save_bundle, sign_bundle
 from edge.inspector.heightmap.spec import HeightmapSpec, MillimetreWindow, Rasterise
 
 HEIGHT, WIDTH = 16, 24
@@ -46,13 +46,15 @@ def network(
     sign: float,
     quantised: bool = False,
     embedding: bool = False,
+    maps: float | None = None,
     classes: int = 2,
     height: int = HEIGHT,
     width: int = WIDTH,
 ) -> bytes:
     """P(class 0) = sigmoid(sign (mean gray - centre) / 4); `quantised` puts the gray through a Q/DQ pair of scale 2 first.
 
-    `embedding` adds an output of that name: the mean gray of every column.
+    `embedding` adds an output of that name: the mean gray of every column. `maps` adds an output `map` [1, 4, 6], `maps` times what each
+    cell adds to the log-odds.
     """
     weight = np.zeros((1, classes), np.float32)
     bias = np.full(classes, -50.0, np.float32)
@@ -71,7 +73,7 @@ def network(
         helper.make_node("Gemm", ["row", "weight", "bias"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["scores"], axis=1),
     ]
-    outputs = {"scores": classes}
+    outputs: dict[str, int | tuple[int, int]] = {"scores": classes}
     if embedding:
         constants["line"] = np.array([1, -1], np.int64)
         nodes += [
@@ -79,6 +81,15 @@ def network(
             helper.make_node("Reshape", ["columns", "line"], ["embedding"]),
         ]
         outputs = {"embedding": width, **outputs}  # first: the engine must go by names
+    if maps is not None:
+        constants |= {"part": np.array(maps * sign / 4 / 24, np.float32), "centre": np.array(centre, np.float32), "one": np.array([1])}
+        nodes += [
+            helper.make_node("AveragePool", ["gray"], ["cells"], kernel_shape=[height // 4, width // 6], strides=[height // 4, width // 6]),
+            helper.make_node("Sub", ["cells", "centre"], ["above"]),
+            helper.make_node("Mul", ["above", "part"], ["parts"]),
+            helper.make_node("Squeeze", ["parts", "one"], ["map"]),
+        ]
+        outputs["map"] = (4, 6)
     return _serialise(nodes, constants, height, width, outputs)
 
 
@@ -102,12 +113,14 @@ def brittle_network() -> bytes:
     return _serialise(nodes, constants, HEIGHT, WIDTH, {"scores": 2})
 
 
-def _serialise(nodes: list[onnx.NodeProto], constants: dict[str, NDArray], height: int, width: int, outputs: dict[str, int]) -> bytes:
+def _serialise(
+    nodes: list[onnx.NodeProto], constants: dict[str, NDArray], height: int, width: int, outputs: dict[str, int | tuple[int, int]]
+) -> bytes:
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("heightmap", TensorProto.UINT8, [1, 1, height, width])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]) for name, size in outputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, *np.atleast_1d(size).tolist()]) for name, size in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -149,6 +162,8 @@ class TinyBundle:
     spread: float = 0.0
     embedding: bool = False
     """Every first member gives an embedding."""
+    maps: float | None = None
+    """Every member of a typology gives a map, multiplied by this."""
     clouds: bool = False
     """Typologies rasterise clouds, and their golden inputs are clouds in no order."""
     similar: dict[str, bytes] = field(default_factory=dict)
@@ -187,6 +202,7 @@ class TinyBundle:
                 weight=1.0 + i,
                 threshold=0.4 + 0.1 * i,
                 embedding="embedding" if self.embedding and i == 0 else None,
+                map=None if self.maps is None else MapOutput(name="map", shape=(4, 6)),
             )
             for i in range(self.members)
         )
@@ -219,7 +235,9 @@ class TinyBundle:
     def _member(self, name: str, *, centre: float, sign: float, classes: tuple[str, ...], **more: Any) -> Member:
         file = f"{name}.onnx"
         embedding = more.get("embedding") is not None
-        self.files.setdefault(file, network(centre=centre, sign=sign, quantised=name.startswith("T5"), embedding=embedding))
+        maps = self.maps if more.get("map") is not None else None
+        made = network(centre=centre, sign=sign, quantised=name.startswith("T5"), embedding=embedding, maps=maps)
+        self.files.setdefault(file, made)
         return Member(name=name, file=file, architecture="tiny", input="heightmap", output="scores", classes=classes, **more)
 
     def _golden(self, name: str, image: NDArray[np.uint8], label: str, score: float) -> Golden:
