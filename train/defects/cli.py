@@ -117,7 +117,7 @@ def _report(out: Path, outcome: Outcome) -> None:
         print(f"{label:5s} {defect:10s} {count:6d}")
     for name, why in outcome.skipped.items():
         print(f"skipped: {name}: {why}")
-    for defect, reasons in sorted(outcome.unfit.items()):
+    for defect, reasons in sorted((name, why) for name, why in outcome.unfit.items() if why):
         print(f"{defect} did not fit {len(reasons)} times, for example on {reasons[0]}")
     for defect, count in sorted(outcome.unmade.items()):
         print(f"NOT MADE: {count} x {defect}")
