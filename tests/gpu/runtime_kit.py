@@ -12,7 +12,7 @@ from conftest import MODE
 from numpy.typing import NDArray
 from tiny import HEIGHT, WIDTH, frame_image, network
 
-from edge.bundle import Member
+from edge.bundle import MapOutput, Member
 from edge.engines import build_engine
 from edge.engines.backend import Backend, _load, load_backend
 from edge.errors import EngineError
@@ -68,7 +68,7 @@ def device(machine: str) -> Iterator[Device]:  # noqa: ARG001 -- the GPU is chos
         made.close()
 
 
-def member(name: str, *, embedding: bool = False) -> Member:
+def member(name: str, *, embedding: bool = False, maps: bool = False) -> Member:
     return Member(
         name=name,
         file=f"{name}.onnx",
@@ -77,13 +77,14 @@ def member(name: str, *, embedding: bool = False) -> Member:
         output="scores",
         classes=("bad", "good"),
         embedding="embedding" if embedding else None,
+        map=MapOutput(name="map", shape=(4, 6)) if maps else None,
     )
 
 
-def build(backend: Backend, name: str, *, centre: float = 60.0, embedding: bool = False) -> tuple[Member, bytes]:
+def build(backend: Backend, name: str, *, centre: float = 60.0, embedding: bool = False, maps: bool = False) -> tuple[Member, bytes]:
     """The engine of a network that calls a gray above `centre` bad."""
-    promised = member(name, embedding=embedding)
-    onnx = network(centre=centre, sign=1.0, embedding=embedding)
+    promised = member(name, embedding=embedding, maps=maps)
+    onnx = network(centre=centre, sign=1.0, embedding=embedding, maps=1.0 if maps else None)
     return promised, build_engine(onnx, member=promised, shape=SHAPE, backend=backend.name).data
 
 

@@ -11,7 +11,7 @@ import pytest
 import runtime_kit
 from runtime_kit import SHAPE, Line, build, expected, member
 
-from edge.bundle import Member
+from edge.bundle import MapOutput, Member
 from edge.engines.backend import Backend
 from edge.errors import EngineError
 from edge.inspector.cuda.device import Device
@@ -48,6 +48,23 @@ def test_an_embedding_lies_beside_the_scores(line: Line) -> None:
     assert telling.embedding is not None
     assert np.allclose(telling.embedding, image.mean(axis=0), atol=0.05)
     assert np.allclose(telling.output, expected(image, 60.0), atol=2e-3)
+
+
+@pytest.mark.parametrize("embedding", [False, True])
+def test_a_map_lies_behind_the_scores_and_goes_with_them(line: Line, embedding: bool) -> None:
+    plain = line.add(build(line.backend, "a"))
+    telling = line.add(build(line.backend, "b", embedding=embedding, maps=True))
+    line.runtime.ready(line.stream)
+    assert plain.map is None
+    for gray in (64, 50):
+        image = line.judge(gray)
+        blocks = image.astype(np.float32).reshape(4, SHAPE[0] // 4, 6, SHAPE[1] // 6).mean(axis=(1, 3))
+        assert telling.map is not None
+        assert telling.map.shape == (4, 6)
+        assert np.allclose(telling.map, (blocks - 60.0) / 4 / 24, atol=1e-3)
+        assert np.allclose(telling.output, expected(image, 60.0), atol=2e-3)
+    line.runtime.close()
+    assert np.isnan(telling.map).all()
 
 
 def test_only_the_engines_asked_for_run(line: Line) -> None:
@@ -129,6 +146,7 @@ WRONG: dict[str, tuple[Callable[[], Member], dict[str, Any], str]] = {
     "output": (lambda: changed(output="logits"), {}, "output scores"),
     "classes": (lambda: changed(classes=("bad", "good", "odd")), {}, r"\(1, 2\) FLOAT"),
     "embedding": (lambda: changed(embedding="features"), {}, "is not what the manifest says"),
+    "map": (lambda: changed(map=MapOutput(name="map", shape=(4, 6))), {}, r"\(1, 4, 6\) FLOAT"),
     "shape": (lambda: member("a"), {"shape": (SHAPE[0], SHAPE[1] + 8)}, r"\(1, 1, 16, 24\) UINT8"),
 }
 

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import pytest
 from cell_kit import Cell, make_parts, start  # noqa: F401 - the fixture
-from tiny import CENTRES, HEIGHT, WIDTH, TinyBundle, frame_image
 from test_archive import said
+from tiny import CENTRES, HEIGHT, WIDTH, TinyBundle, frame_image
 
 from edge.config import ArchiveConfig
 from edge.contract import Reason
@@ -61,14 +61,14 @@ def test_a_report_carries_the_map_that_was_asked_for(start: Callable[..., Cell],
     assert (refused.reason, refused.map, refused.map_note) == (Reason.FRAME_EMPTY, None, "")
 
 
-def test_scores_are_the_same_whatever_was_asked_for(start: Callable[..., Cell], tmp_path: Path) -> None:  # noqa: F811
+def test_scores_are_the_same_whatever_was_asked_for(start: Callable[..., Cell]) -> None:  # noqa: F811
     cell = start(TinyBundle(maps=1.0), explain="all")
     assert cell.judge(*make_parts(BAD)).score == pytest.approx(TinyBundle().truth("T2", BAD), abs=1e-6)
 
 
 def test_a_bundle_without_maps_is_judged_as_ever_and_the_log_says_so(
-    start: Callable[..., Cell],
-    caplog: pytest.LogCaptureFixture,  # noqa: F811
+    start: Callable[..., Cell],  # noqa: F811
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     cell = start(explain="all")
     assert "T2, T5" in caplog.text
