@@ -60,6 +60,10 @@ def records(argv: Sequence[str]) -> int:
         from edge.records.cli import export_main, verify_main  # noqa: PLC0415
 
         return (export_main if argv[0] == "export" else verify_main)(argv[1:])
+    if argv[:1] == ["show"] and any(word.split("=")[0] == "--map" for word in argv):
+        from edge.records.picture import show_map  # noqa: PLC0415
+
+        return show_map(argv[1:])
     from edge.gate.records_cli import records_main  # noqa: PLC0415
 
     return records_main(argv)

@@ -97,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--records", type=Path, help="the record file itself")
     for word, text in _WORDS.items():
         words.add_parser(word, parents=[common], help=text).add_argument("file", type=Path, nargs="?", help="same as --records")
-    show = words.add_parser("show", parents=[common], help="what happened to a part")
+    drawing = "with --map FILE.png the maps of the part's records are drawn: `cordon records show PART --map FILE.png --help`"
+    show = words.add_parser("show", parents=[common], help="what happened to a part", epilog=drawing)
     show.add_argument("part")
     show.add_argument("--json", action="store_true", help="one JSON object per trigger")
     show.set_defaults(file=None)
