@@ -223,9 +223,10 @@ def test_undo_refuses_when_files_changed_since(folder: Path, tmp_path: Path, cha
 
 def test_an_interrupted_step_keeps_a_table_that_somebody_edited(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     review = write_review(folder, tmp_path / "review.csv", DECISIONS)
-    with monkeypatch.context() as patch, pytest.raises(Crash):
+    with monkeypatch.context() as patch:
         patch.setattr(applying, "_put_table", _raise)
-        apply_review(folder, review)
+        with pytest.raises(Crash):
+            apply_review(folder, review)
     (folder / "groups.csv").write_text("file,group\ngood/1.png,mine\n")
     for command in (finish_interrupted, undo_step):
         with pytest.raises(DatasetError, match="somebody else"):

@@ -18,7 +18,7 @@ SIZE = (128, 352)
 """Scans are compared at this size, whatever size the network takes: smaller ones have lost the relief."""
 FINE_PX, COARSE_PX = 1.2, 6.0
 """Gaussian widths of the band that is kept: finer is the sensor's noise, coarser the shape that all welds of a kind share."""
-FLOOR = 3.0
+FLOOR = 8.0
 """Gray levels of relief below which a region is not amplified any further: there is only noise."""
 STEP = 12.0
 """Gray levels to which the band is clipped: a step of the shape must not outweigh the relief."""
@@ -26,6 +26,10 @@ HOLE = np.ones((3, 3), np.uint8)
 """Lost pixels that fit in here are bridged."""
 BORDER = np.ones((7, 7), np.uint8)
 """This far around larger holes nothing is compared: the outline of a bead is its kind's, not its own."""
+LUMP = np.ones((5, 5), np.uint8)
+"""What only one of two scans shows counts when this fits in."""
+CLEAR = 20
+"""Gray levels by which a place clearly differs."""
 RAREST = 0.02
 """Frequencies weaker than this share of the strongest are not amplified any further."""
 FREQUENCIES = 2048
@@ -42,7 +46,7 @@ def relief_of(image: Gray) -> F32:
     band = np.clip(_mean(gray, valid, FINE_PX) - _mean(gray, valid, COARSE_PX), -STEP, STEP)
     bridged = cv2.morphologyEx(valid, cv2.MORPH_CLOSE, HOLE)
     inner = cv2.erode(bridged, BORDER, borderType=cv2.BORDER_CONSTANT, borderValue=1.0).astype(np.float32)
-    strength = np.sqrt(_mean(np.square(band), inner, 3 * FINE_PX * 3))
+    strength = np.sqrt(_mean(np.square(band), inner, 2 * COARSE_PX))
     return np.asarray(np.clip(band / (strength + FLOOR), -3.0, 3.0) * inner, dtype=np.float32)
 
 
@@ -83,14 +87,14 @@ def likeness(first: F32, second: F32) -> tuple[float, tuple[int, int]]:
     """Correlation of two reliefs of one size, -1 to 1, with `second` moved to where it fits best; and that move in rows and columns."""
     shape = first.shape
     together = fft.irfft2(fft.rfft2(first) * np.conj(fft.rfft2(second)), s=shape)
-    reach = [max(1, round(side * LARGEST_SHIFT)) for side in shape]
-    rows, columns = (np.arange(-most, most + 1) for most in reach)
+    rows, columns = _moves(shape[0]), _moves(shape[1])
     near = together[np.ix_(rows % shape[0], columns % shape[1])]
     best = np.unravel_index(int(near.argmax()), near.shape)
     move = int(rows[best[0]]), int(columns[best[1]])
     here, there = overlap(first, second, move)
     both = (here != 0) & (there != 0)
-    if both.sum() < LEAST_OVERLAP * max(np.count_nonzero(first), np.count_nonzero(second), 1):
+    largest = max(int(np.count_nonzero(first)), int(np.count_nonzero(second)), 1)
+    if int(np.count_nonzero(both)) < LEAST_OVERLAP * largest:
         return 0.0, move
     a, b = here[both], there[both]
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b) + 1e-6)), move
@@ -105,6 +109,39 @@ def overlap(first: NDArray[Any], second: NDArray[Any], move: tuple[int, int]) ->
     return first[tuple(here)], second[tuple(there)]
 
 
+def difference(first: Gray, second: Gray, move: tuple[int, int]) -> tuple[Gray, int]:
+    """Where two registered scans differ: u8 [height, width] of gray levels on `first`'s pixels, and how many pixels do so clearly.
+
+    Gain and offset are fitted first. A region that only one of them shows counts as 255 unless it is thin, as outlines and lost
+    pixels are.
+    """
+    here, there = (part.astype(np.float32) for part in overlap(first, second, move))
+    both = (here > 0) & (there > 0)
+    if np.count_nonzero(both) < 2:
+        return np.zeros_like(first), 0
+    gap = np.zeros_like(here)
+    gap[both] = np.abs(here[both] - _fitted(there[both], here[both]))
+    gap = cv2.medianBlur(np.clip(gap, 0, 255).astype(np.uint8), 5)
+    lost = cv2.morphologyEx(((here > 0) != (there > 0)).astype(np.uint8), cv2.MORPH_OPEN, LUMP)
+    gap[lost > 0] = 255
+    shown = np.zeros_like(first)
+    overlap(shown, shown, move)[0][:] = gap
+    return shown, int(np.count_nonzero(cv2.morphologyEx((gap > CLEAR).astype(np.uint8), cv2.MORPH_OPEN, HOLE)))
+
+
+def _moves(side: int) -> NDArray[np.int64]:
+    reach = round(side * LARGEST_SHIFT)
+    return np.arange(-reach, reach + 1)
+
+
+def _fitted(values: F32, to: F32) -> F32:
+    """`values` with the gain and offset that bring their median and spread to those of `to`."""
+    low, middle, high = np.percentile(values, (10, 50, 90))
+    wanted_low, wanted, wanted_high = np.percentile(to, (10, 50, 90))
+    gain = (wanted_high - wanted_low) / (high - low) if high > low else 1.0
+    return np.asarray((values - middle) * gain + wanted, dtype=np.float32)
+
+
 def _mean(image: F32, weight: F32, sigma: float) -> F32:
     """The Gaussian mean of the valid pixels only."""
     total = cv2.GaussianBlur(image * weight, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
@@ -113,7 +150,7 @@ def _mean(image: F32, weight: F32, sigma: float) -> F32:
 
 def _gain(shape: tuple[int, ...]) -> F32:
     """The band's transmission per frequency, f32 [height, width // 2 + 1]."""
-    squared = np.square(2 * np.pi) * (np.square(fft.fftfreq(shape[0]))[:, None] + np.square(fft.rfftfreq(shape[1]))[None, :])
+    squared = (2 * np.pi) ** 2 * (np.square(fft.fftfreq(shape[0]))[:, None] + np.square(fft.rfftfreq(shape[1]))[None, :])
     return np.asarray(np.exp(-squared * FINE_PX**2 / 2) - np.exp(-squared * COARSE_PX**2 / 2), dtype=np.float32)
 
 
