@@ -298,6 +298,22 @@ def test_a_cloud_comes_back_with_its_points(tmp_path: Path) -> None:
     assert np.array_equal(read_image(path), cloud)
 
 
+@pytest.mark.parametrize("stored", ["other numbers", "float64", "an archive", "cut"])
+def test_a_payload_that_is_not_what_was_judged_is_left_out(
+    stored: str, tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    box = Box(tmp_path / "box", payloads=True)
+    box.weld(floats(1), kind="range", no_data="nan")
+    (path,) = box.close().images.glob("*/*.npy")
+    wrong = floats(1).astype(np.float64) if stored == "float64" else floats(2)
+    with path.open("wb") as file:
+        np.savez(file, wrong) if stored == "an archive" else np.save(file, wrong)
+    if stored == "cut":
+        path.write_bytes(path.read_bytes()[:500])
+    assert take(box, root, label(tmp_path / "l.csv", (1, "good"))) == 0
+    assert "1 images left out" in capsys.readouterr().err
+
+
 def test_what_the_box_refuses_before_any_network_is_left_out(tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     box = Box(tmp_path / "box")
     box.weld(np.full(SHAPE, 90, np.uint8))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import DatasetError
-from edge.inspector.archive import Entry
+from edge.inspector.archive import MAP_SUFFIX, Entry
 from train.intake.progress import shown
 
 PER_GRAY = 257
@@ -57,7 +57,8 @@ class Frame:
 
 def find_archive(folder: Path) -> Archive:
     """Every image below `folder` with its entry. Raises DatasetError when there is no image at all."""
-    paths = sorted(folder.rglob("*.png")) if folder.is_dir() else []
+    found = sorted(folder.rglob("*.png")) if folder.is_dir() else []
+    paths = [path for path in found if not path.name.endswith(MAP_SUFFIX)]
     if not paths:
         remedy = "Give a copy of the folder that [inspector.archive] names on the box, or of some of its days"
         raise DatasetError(f"{folder} holds no images of the archive", remedy=remedy)
@@ -125,6 +126,8 @@ def _stored(archived: ArchivedImage) -> Frame:
         image = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as exc:
         raise DatasetError(f"the payload {path.name} cannot be read", seen=exc, remedy=REMEDY) from exc
+    if not isinstance(image, np.ndarray) or image.dtype != np.dtype("<f4"):
+        raise DatasetError(f"the payload {path.name} is no array of float32", seen=getattr(image, "dtype", "an archive"), remedy=REMEDY)
     _require_same(archived, image)
     no_data = math.nan if payload.no_data == "nan" else payload.no_data
     return Frame(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -72,23 +71,21 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def only_import(root: Path) -> Iterator[Path]:
-    """Hold the folder's ledgers for one import at a time; gives their folder. Raises DatasetError."""
-    folder = root / PROVENANCE
+def only_import(root: Path) -> Iterator[None]:
+    """Hold the folder's ledgers for one import at a time. Raises DatasetError."""
     try:
-        folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        (root / PROVENANCE).mkdir(exist_ok=True)
+        file = (root / PROVENANCE / LOCK).open("ab")
     except OSError as exc:
-        raise DatasetError(
-            f"cannot write into {root}", seen=exc.strerror, remedy="Choose a training folder that exists and is yours"
-        ) from exc
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield folder
-    except BlockingIOError as exc:
-        raise DatasetError(f"another import into {root} is running", remedy="Wait until it is done") from exc
-    finally:
-        os.close(descriptor)
+        raise DatasetError(f"cannot write into {root}", seen=exc.strerror, remedy="Choose a training folder that is yours") from exc
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise DatasetError(f"another import into {root} is running", remedy="Wait until it is done") from exc
+        except OSError as exc:
+            raise DatasetError(f"{root} cannot be locked", seen=exc.strerror, remedy="Import on a file system with locks") from exc
+        yield
 
 
 def ledgers(root: Path) -> list[tuple[int, Path]]:
