@@ -13,6 +13,7 @@ from edge.errors import ConfigError, DatasetError
 from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
 from nets.architectures import CLASSIFIERS
 from nets.checkpoint import save_checkpoint
+from train.checks import say_device
 from train.options import RECIPES, TrainingOptions, recipe
 from train.report import metrics_path, save_json
 
@@ -47,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     spec = None if arguments.spec is None else _read_spec(arguments.spec)
     if arguments.keep_aside is not None and (arguments.router or arguments.folds is not None):
         raise DatasetError("--keep-aside is for one typology", seen="--router or --folds", remedy="Leave it out")
+    say_device(options.threads)
     if arguments.folds is not None:
         _cross_validate(arguments, options, spec)
     elif arguments.router:

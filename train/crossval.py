@@ -15,6 +15,7 @@ from nets.checkpoint import save_checkpoint
 from scans.folder import Scan, find_scans
 from scans.split import folds_by_group
 from train.baseline import BASELINES, baseline_badness
+from train.checks import check_scans
 from train.data import PreparedScan, usable
 from train.learner import fit
 from train.metrics import Judgement, Metrics, Scores, judge, measure, threshold_for
@@ -98,6 +99,7 @@ def cross_validate(
     The fold held out is scored once, after its training; neither epochs nor thresholds are chosen on it. Raises DatasetError.
     """
     found = find_scans(folder, table=table)
+    check_scans(found)
     chosen = typology_task(found, found.scans, (), spec).spec
     prepared = PreparedScan(chosen, found.scale)
     scans, _ = usable(found.scans, prepared)

@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edge.errors import DatasetError
 from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow
 from nets.architectures import build
 from nets.checkpoint import Checkpoint
 from scans.folder import Scale, Scan
 from train.data import PreparedScan, loaders, usable
 from train.fast import Callback, CancelValidException, CrossEntropyLossFlat, DataLoaders, Learner, error_rate, no_random
+from train.memory import keep_freed_memory
 from train.options import TrainingOptions
 from train.scoring import heightmaps, probabilities
 
@@ -117,6 +119,7 @@ def make_learner(
     **more: Any,
 ) -> Learner:
     """A Learner for `task` over `data`, its classes weighed as `options` says; without `network` a fresh one; `more` goes to Learner."""
+    keep_freed_memory()
     weights = _class_weights(task, options, training).to(data.device)
     size = (task.spec.height, task.spec.width)
     # Channels last runs this network three times as fast on a CPU.
@@ -127,6 +130,9 @@ def make_learner(
 
 def _class_weights(task: Task, options: TrainingOptions, training: Sequence[Scan]) -> torch.Tensor:
     counts = Counter(task.labels[scan.path] for scan in training)
+    if missing := [name for name in task.classes if not counts[name]]:
+        remedy = "Give more groups; bad scans that are empty or constant are refused by the box and teach nothing"
+        raise DatasetError("a class has no scan to learn from", seen=", ".join(missing), remedy=remedy)
     evened = [len(training) / (len(task.classes) * counts[name]) for name in task.classes]
     weights = torch.tensor(evened if options.balance == "weights" else [1.0] * len(task.classes))
     weights[0] *= options.cost_ratio

@@ -12,6 +12,7 @@ from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow
 from nets.checkpoint import Checkpoint
 from scans.folder import LABEL_FOLDERS, Scale, ScanFolder, find_scans
 from scans.split import split_by_group
+from train.checks import check_scans
 from train.fast import Learner
 from train.learner import DEFAULT_SPEC, Fitted, Task, fit
 from train.options import TrainingOptions
@@ -43,6 +44,8 @@ def train_router(root: Path, options: TrainingOptions, *, spec: HeightmapSpec | 
     Raises DatasetError for fewer than two typologies, and for what `find_scans` refuses in one of them.
     """
     folders = {path.name: find_scans(path) for path in typology_folders(root)}
+    for found in folders.values():
+        check_scans(found)
     splits = {name: split_by_group(found.scans, held_out=options.held_out, seed=options.seed) for name, found in folders.items()}
     chosen = spec or _common_spec(list(folders.values()))
     task = Task(

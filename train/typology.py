@@ -11,6 +11,7 @@ from edge.inspector.heightmap.spec import HeightmapSpec
 from nets.checkpoint import Checkpoint
 from scans.folder import Scan, ScanFolder, find_scans
 from scans.split import split_by_group
+from train.checks import check_scans
 from train.fast import Learner
 from train.learner import DEFAULT_SPEC, Fitted, Task, fit
 from train.metrics import Metrics, Scores, Truth, measure
@@ -63,9 +64,11 @@ def train_typology(
 
     `keep_aside` is a CSV with a column file: scans that take no part at all, for a judgement later.
 
-    Raises DatasetError for a folder that is missing, empty, lacks a label, or holds files that cannot be read or judged.
+    Raises DatasetError for a folder that is missing, empty, lacks a label, or holds files that cannot be read or judged, that differ in
+    depth or size, or that are good and bad at once.
     """
     found = find_scans(folder, table=table).without(keep_aside)
+    check_scans(found)
     training, held_out = split_by_group(found.scans, held_out=options.held_out, seed=options.seed)
     fitted = fit(typology_task(found, training, held_out, spec), options, watch=watch)
     metrics = measure(truth_of(fitted.held_out), badness_of(fitted), options.escape_rate)
