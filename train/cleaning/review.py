@@ -23,6 +23,9 @@ COLUMNS = (
 BOTH_LABELS, UNUSABLE, WRONG_LABEL, COPY, OTHER_GROUP, HIGH_LOSS = range(6)
 """How grave a reason is, the gravest first; also the order of the list."""
 
+UNSURE = 0.2
+"""Mean badness this far from 0 and 1 does not say which of two labels of one weld is right."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
@@ -130,12 +133,16 @@ def _pairs(evidence: Evidence) -> list[_Reason]:
 
 
 def _both_labels(evidence: Evidence, pair: Pair) -> list[_Reason]:
-    """The one whose label contradicts what networks say about both should go; they were held out together."""
+    """The one whose label contradicts what networks say about both should go, and both where they do not say it clearly.
+
+    The networks asked saw neither: scans of one weld are held out together.
+    """
     rows = [evidence.place[index] for index in (pair.first, pair.second) if index in evidence.place]
-    wrong = None if not rows else ("good" if float(np.mean(evidence.judged.mean[rows])) > 0.5 else "bad")
+    badness = float(np.mean(evidence.judged.mean[rows])) if rows else 0.5
+    stays = "bad" if badness > 1 - UNSURE else "good" if badness < UNSURE else ""
     reasons = []
     for here, there in ((pair.first, pair.second), (pair.second, pair.first)):
-        suggestion = "remove" if evidence.scans[here].label == wrong else "keep"
+        suggestion = "keep" if evidence.scans[here].label == stays else "remove"
         text = f"in both labels: {pair.kind} as {evidence.names[there]}"
         reasons.append(_Reason(here, BOTH_LABELS, text, suggestion, pair))
     return reasons
