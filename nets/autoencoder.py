@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Literal
 
@@ -15,14 +16,12 @@ STRIDE = 32
 """Height and width must be multiples of it."""
 ERROR_SCALE = "error_scale"
 """Constant: the error f32 [1] whose badness is 0.5."""
-ERROR_MAP = "error_map"
-"""Constant of a trained checkpoint: what local error is usual at each place of a good weld, f32 [1, 1, H / CELL, W / CELL]."""
-CELL = 4
-"""Pixels between two places at which the local error is taken, in both directions."""
-WINDOW = 8
-"""Height and width in pixels over which one local error is averaged."""
-POWER = 4.0
-"""Of the power mean over the places: 1 would be the mean, infinity the greatest."""
+ERROR_MAP, GAP_MAP = "error_map", "gap_map"
+"""Constants of a checkpoint with the local rule: what `cell_errors` and `window_errors` of good welds reach, f32 [1, 1, H / 4, W / 4]."""
+EVERY_PIXEL = "every_pixel"
+"""Constant of a checkpoint trained as in the sources, f32 [1] = 1: pixels without data count as gray 0."""
+CELL, WINDOW = 4, 8
+"""Height and width in pixels of the places whose errors are compared with what is usual there; windows lie on every cell, too."""
 _LEAST = 1e-6
 """Part of the pixels that counts as drawn wholly wrong, so that a heightmap without any data is bad and not a division by zero."""
 Body = Literal["resnet18", "small"]
@@ -58,9 +57,29 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(image))
 
 
-def drawing_error(heightmap: Tensor, drawn: Tensor, error_map: Tensor | None) -> Tensor:
-    """`local_error` where an error map is known, else `reconstruction_error`: f32 [N, 1]."""
-    return reconstruction_error(heightmap, drawn) if error_map is None else local_error(heightmap, drawn, error_map)
+class DrawingError(nn.Module):
+    """How badly a heightmap was drawn, by the constants that training left: local, over every pixel, or over the pixels with data."""
+
+    error_map: Tensor | None
+    gap_map: Tensor | None
+
+    def __init__(self, constants: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        for name in (ERROR_MAP, GAP_MAP):
+            self.register_buffer(name, constants.get(name))
+        self.every_pixel = EVERY_PIXEL in constants
+
+    def forward(self, heightmap: Tensor, drawn: Tensor) -> Tensor:
+        """u8 and f32 (gray / 255), both [N, 1, H, W] → f32 [N, 1]."""
+        if self.error_map is not None and self.gap_map is not None:
+            return local_error(heightmap, drawn, self.error_map, self.gap_map)
+        return plain_error(heightmap, drawn) if self.every_pixel else reconstruction_error(heightmap, drawn)
+
+
+def plain_error(heightmap: Tensor, drawn: Tensor) -> Tensor:
+    """Mean squared difference over every pixel, as in the sources: u8 and f32 (gray / 255), both [N, 1, H, W] → f32 [N, 1]."""
+    difference = drawn - heightmap.float() / 255.0
+    return (difference * difference).mean(dim=(2, 3))
 
 
 def reconstruction_error(heightmap: Tensor, drawn: Tensor) -> Tensor:
@@ -69,19 +88,32 @@ def reconstruction_error(heightmap: Tensor, drawn: Tensor) -> Tensor:
     return (squares.mean(dim=(2, 3)) + _LEAST) / (valid.mean(dim=(2, 3)) + _LEAST)
 
 
-def local_error(heightmap: Tensor, drawn: Tensor, error_map: Tensor) -> Tensor:
-    """Power mean over the places of the smoothed error, each divided by what is usual there: shapes as above and ERROR_MAP → f32 [N, 1].
-
-    A defect is small: in the mean over the whole image the usual error of every edge hides it.
-    """
-    ratio = smoothed_error(heightmap, drawn) / error_map
-    return (ratio**POWER).mean(dim=(2, 3)) ** (1.0 / POWER)
+def local_error(heightmap: Tensor, drawn: Tensor, error_map: Tensor, gap_map: Tensor) -> Tensor:
+    """The greater of `shape_error` and `gap_error`, each as a multiple of what its map says is usual: → f32 [N, 1]."""
+    return torch.maximum(shape_error(heightmap, drawn, error_map), gap_error(heightmap, drawn, gap_map))
 
 
-def smoothed_error(heightmap: Tensor, drawn: Tensor) -> Tensor:
-    """Mean squared difference over the pixels with data of each window: as above → f32 [N, 1, H / CELL, W / CELL] in (gray / 255)²."""
+def shape_error(heightmap: Tensor, drawn: Tensor, error_map: Tensor) -> Tensor:
+    """Root mean square of the cells' errors, each divided by the map's: heights that are wrong somewhere, f32 [N, 1]."""
+    ratio = cell_errors(heightmap, drawn) / error_map
+    return (ratio * ratio).mean(dim=(2, 3)).sqrt()
+
+
+def gap_error(heightmap: Tensor, drawn: Tensor, gap_map: Tensor) -> Tensor:
+    """The greatest of the windows' errors, each divided by the map's: data that is missing, or there, against the drawing, f32 [N, 1]."""
+    return (window_errors(heightmap, drawn) / gap_map).amax(dim=(2, 3))
+
+
+def cell_errors(heightmap: Tensor, drawn: Tensor) -> Tensor:
+    """Mean over each cell of the squared difference, 0 where there is no data: → f32 [N, 1, H / 4, W / 4] in (gray / 255)²."""
     squares, _ = _squares(heightmap, drawn)
-    return avg_pool2d(squares, WINDOW, CELL, padding=(WINDOW - CELL) // 2)
+    return avg_pool2d(squares, CELL)
+
+
+def window_errors(heightmap: Tensor, drawn: Tensor) -> Tensor:
+    """Mean over each window of the squared difference, no data counting as gray 0: → f32 [N, 1, H / 4, W / 4] in (gray / 255)²."""
+    difference = drawn - heightmap.float() / 255.0
+    return avg_pool2d(difference * difference, WINDOW, CELL, padding=(WINDOW - CELL) // 2)
 
 
 def _squares(heightmap: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:

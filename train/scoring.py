@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edge.errors import DatasetError
 from nets.architectures import kind_of
-from nets.autoencoder import ERROR_MAP, ERROR_SCALE, drawing_error
+from nets.autoencoder import ERROR_SCALE, DrawingError
 from nets.checkpoint import Checkpoint
 from nets.siamese import REFERENCE_IMAGES
 from scans.folder import Scan
@@ -56,8 +56,8 @@ def _score(checkpoint: Checkpoint) -> Score:
             sides = network.right(network.embed(prepare(_constant(checkpoint, REFERENCE_IMAGES))))[None]
             return lambda images: _bad_and_good(network.badness(network.embed(prepare(images)), sides))
         case "autoencoder":
-            scale, usual = _constant(checkpoint, ERROR_SCALE), checkpoint.constants.get(ERROR_MAP)
-            return lambda images: _against(drawing_error(images, network(prepare(images)), usual), scale)
+            scale, error = _constant(checkpoint, ERROR_SCALE), DrawingError(checkpoint.constants)
+            return lambda images: _against(error(images, network(prepare(images))), scale)
     return lambda images: network(prepare(images)).softmax(1)
 
 

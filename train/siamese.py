@@ -8,7 +8,7 @@ sources only measured how often a pair is misjudged; that stands beside the verd
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -141,7 +141,5 @@ def _features(network: SiameseNetwork, images: Tensor, task: Task) -> Tensor:
 def _notes(network: SiameseNetwork, task: Task, sides: Sides, options: SiameseOptions) -> tuple[str, ...]:
     features = _features(network, heightmaps(sides.held_out, sides.prepared), task)
     found = pair_error(network, features, torch.from_numpy(truth_of(sides.held_out)), bad_pairs=options.bad_pairs)
-    return (
-        f"{options.references} references, pair error {found.balanced:.2%} "
-        f"(same pairs called different {found.same:.2%}, different ones same {found.different:.2%})",
-    )
+    wrong = f"same pairs called different {found.same:.2%}, different ones same {found.different:.2%}"
+    return (f"{options.references} references, pair error {found.balanced:.2%} ({wrong})",)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edge.bundle import Kind
 from edge.errors import ExportError
 from edge.inspector.heightmap.spec import HeightmapSpec
-from nets.autoencoder import ERROR_MAP, ERROR_SCALE, drawing_error
+from nets.autoencoder import ERROR_SCALE, DrawingError
 
 REFERENCES, SIDES = "references", "reference_sides"
 """Constant of a siamese source, embeddings f32 [K, F]; and the weights in the graph that hold what the head makes of them."""
@@ -27,7 +27,7 @@ def inspection_of(
 
     A classifier is f32 [N, C, H, W] normalised → logits [N, classes]. A siamese network needs the constant `references`, and its
     badness is the mean probability of being different from them; an autoencoder needs `error_scale`, and its badness is
-    error / (error + scale), with an `error_map` that of the local error. With `embedding` the module gives a pair: scores, and the
+    error / (error + scale), the error as the constants of `nets.autoencoder` say. With `embedding` the module gives a pair: scores, and the
     features f32 [N, F] that the last decision is made on (an autoencoder's: the averages of its code).
     Raises ExportError for a kind without its constants, or a one-channel network with three different means.
     """
@@ -38,7 +38,7 @@ def inspection_of(
         case "siamese":
             inspection = _Siamese(model, spec, _constant(constants, REFERENCES, kind), embedding=embedding)
         case "autoencoder":
-            inspection = _Autoencoder(model, spec, _constant(constants, SCALE, kind), constants.get(ERROR_MAP), embedding=embedding)
+            inspection = _Autoencoder(model, spec, _constant(constants, SCALE, kind), DrawingError(constants), embedding=embedding)
     return inspection.eval()
 
 
@@ -98,17 +98,16 @@ class _Autoencoder(nn.Module):
     """What it cannot draw becomes the badness."""
 
     error_scale: Tensor
-    error_map: Tensor | None
 
-    def __init__(self, body: Any, spec: HeightmapSpec, scale: Tensor, error_map: Tensor | None, *, embedding: bool) -> None:
+    def __init__(self, body: Any, spec: HeightmapSpec, scale: Tensor, error: DrawingError, *, embedding: bool) -> None:
         super().__init__()
         self.body, self.normalise, self.embedding = body, Normalisation(body, spec), embedding
         self.register_buffer(SCALE, scale.float().reshape(1))
-        self.register_buffer(ERROR_MAP, error_map)
+        self.error = error
 
     def forward(self, heightmap: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         code = self.body.encode(self.normalise(heightmap))
-        error = drawing_error(heightmap, self.body.decode(code), self.error_map)
+        error = self.error(heightmap, self.body.decode(code))
         scores = bad_and_good(error / (error + self.error_scale))
         return (scores, code.mean(dim=(2, 3))) if self.embedding else scores
 

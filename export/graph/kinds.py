@@ -26,7 +26,7 @@ from edge.errors import ExportError
 from export.graph.inspection import REFERENCES, SCALE, SIDES, Normalisation
 from export.sources.base import Source
 from export.sources.module import TorchSource
-from nets.autoencoder import ERROR_MAP, drawing_error
+from nets.autoencoder import DrawingError
 from nets.siamese import REFERENCE_IMAGES
 
 CLASSES = ("bad", "good")
@@ -104,12 +104,10 @@ def _scale(source: TorchSource, good_images: Images, quantile: float) -> dict[st
 
 def _errors(source: TorchSource, good_images: Images) -> NDArray[np.float32]:
     """By the network itself, f32 [N, 1]."""
-    normalise, error_map = Normalisation(source.model, source.heightmap), source.constants.get(ERROR_MAP)
+    normalise, error = Normalisation(source.model, source.heightmap), DrawingError(source.constants)
     with torch.no_grad():
         heightmaps = [torch.from_numpy(image[None]) for image in _thinned(good_images)]
-        errors: NDArray[np.float32] = torch.cat(
-            [drawing_error(image, source.model(normalise(image)), error_map) for image in heightmaps]
-        ).numpy()
+        errors: NDArray[np.float32] = torch.cat([error(image, source.model(normalise(image))) for image in heightmaps]).numpy()
     return errors
 
 
