@@ -68,7 +68,7 @@ def make_plan(target: Target, relabelled: Iterable[Relabelled], *, group_by: Gro
         else:
             plan.added.append(addition)
     if contradicting:
-        remedy = "Nothing was written. Decide which label is right: correct the table, or move the folder's file to the other label"
+        remedy = "Nothing was written. Correct the table; or the folder: move file and row to the other label, or --undo the import"
         raise DatasetError(f"{len(contradicting)} labels contradict what is there", seen=named(contradicting), remedy=remedy)
     return plan
 
