@@ -155,6 +155,27 @@ def test_a_search_that_was_interrupted_ends_like_one_that_was_not(data: Path, tm
     assert (best.kind, best.name) == ("classifier", "s-best")
 
 
+def test_kinds_share_one_table_and_a_committee_judges_them(make_folder: Any, tmp_path: Path) -> None:
+    make_folder(tmp_path / "T", count=40)
+    quick = 'data = "T"\nsize = [32, 64]\nepochs = 1\nsplit.validation = 0.3\nbatch_size = 8\n'
+    texts = [f'name = "{kind}"\nkind = "{kind}"\n{quick}' for kind in ("siamese", "autoencoder", "anomaly")]
+    members = 'name = "together"\nkind = "committee"\nmembers = ["siamese", "anomaly", "autoencoder"]'
+    results = run(tmp_path, tmp_path / "out", members, *texts)
+    table = rows(results)
+    assert list(table) == ["anomaly", "autoencoder", "siamese", "together"]
+    assert len({(row["good"], row["bad"], row["validation"]) for row in table.values()}) == 1
+    chosen = table["together"]
+    assert " committees; " in chosen["notes"]
+    wrong = int(chosen["escapes"]) + int(chosen["overkills"])
+    tried = json.loads((results / "together" / "committees.json").read_text())
+    assert wrong == next(row["escapes"] + row["overkills"] for row in tried["committees"] if row["name"] == tried["chosen"])
+    (tmp_path / "out" / "1.toml").write_text(texts[0].replace("epochs = 1", "epochs = 2"))
+    names = [str(tmp_path / "out" / f"{number}.toml") for number in range(4)]
+    before = (results / "together" / "run.json").read_text()
+    assert main(["run", *names, "--data", str(tmp_path), "--out", str(results), "--threads", "1", "--resume"]) == 0
+    assert (results / "together" / "run.json").read_text() != before
+
+
 @pytest.mark.slow
 def test_a_killed_run_leaves_no_row_and_starts_again(data: Path, finished: Path, tmp_path: Path) -> None:
     (tmp_path / "long.toml").write_text(ONE.replace("epochs = 2", "epochs = 9999").replace('"one"', '"long"'))

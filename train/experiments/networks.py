@@ -49,6 +49,15 @@ def check_network(experiment: Experiment, sizes: list[Size]) -> None:
         raise ConfigError(f"{experiment.name}: {name} cannot change its size", seen=sizes, remedy=remedy)
 
 
+def check_size(name: str, architecture: str, size: Size) -> None:
+    """Refuse a size that the network of another kind cannot take. Raises ConfigError."""
+    try:
+        with torch.device("meta"):
+            build(architecture, 2, size=size)
+    except (ExportError, RuntimeError) as exc:
+        raise ConfigError(f"{name}: {architecture} cannot take this size", seen=f"{size[0]} x {size[1]}: {exc}", remedy="Set size") from exc
+
+
 def check_weights(experiment: Experiment) -> None:
     """Get pretrained weights that must be there, so that they are when their turn comes. Raises ConfigError."""
     if experiment.pretrained is True and experiment.kind in ("classifier", "search"):

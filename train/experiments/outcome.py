@@ -23,6 +23,8 @@ class Outcome:
     badness: Scores
     validation: tuple[Scan, ...]
     validation_badness: Scores
+    threshold: float | None = None
+    """Where the rule that made the badness brings its own; None: the row chooses it on the validation scans."""
     checkpoint: Checkpoint | None = None
     """None for a committee, which has no network of its own."""
     epochs: int = 0

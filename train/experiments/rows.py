@@ -31,7 +31,9 @@ COLUMNS = (
 def row_of(experiment: Experiment, outcome: Outcome, *, seconds: float) -> Row:
     """All columns but the seconds depend on the scores alone. Raises DatasetError when held-out or validation scans lack a label."""
     bad, checked = truth_of(outcome.held_out), truth_of(outcome.validation)
-    threshold = threshold_of(experiment, checked, outcome.validation_badness)
+    threshold = outcome.threshold
+    if threshold is None:
+        threshold = threshold_of(experiment, checked, outcome.validation_badness)
     network = outcome.checkpoint
     values: Row = {
         "name": experiment.name,

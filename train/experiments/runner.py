@@ -18,7 +18,7 @@ from nets.checkpoint import save_checkpoint
 from scans.folder import ScanFolder
 from train.experiments.classifier import stages_of
 from train.experiments.kinds import options_of, run_of
-from train.experiments.networks import check_network, check_weights
+from train.experiments.networks import check_network, check_size, check_weights
 from train.experiments.records import EXPERIMENT, NETWORK, RECORD, SCORES, Record, key_of, load_record, save_record, write_table
 from train.experiments.rows import row_of
 from train.experiments.schema import Experiment
@@ -88,7 +88,9 @@ def _run(run: Run, folder: Path, key: str) -> Record:
 def _planned(experiment: Experiment, store: DataStore) -> Run:
     data = store.of(experiment)
     task = task_of(experiment, data)
-    options_of(experiment)
+    options = options_of(experiment)
+    if options is not None:
+        check_size(experiment.name, options.architecture, (task.spec.height, task.spec.width))
     if experiment.kind in ("classifier", "search"):
         for architecture in architectures_of(experiment):
             named = msgspec.structs.replace(experiment, architecture=architecture)
