@@ -283,6 +283,14 @@ def test_a_review_of_another_folder_or_of_changed_or_vanished_files_touches_noth
     assert not (folder / "removed").exists()
 
 
+def test_a_review_saved_by_a_spreadsheet_with_semicolons_is_read(folder: Path, tmp_path: Path) -> None:
+    review = write_review(folder, tmp_path / "review.csv", {"good/0.png": "remove"})
+    review.write_text(review.read_text().replace(",", ";"), encoding="utf-8-sig")
+    step = apply_review(folder, review)
+    assert step is not None
+    assert step.moves[0].to == "removed/good/0.png"
+
+
 def test_a_file_outside_the_label_folders_cannot_be_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "outside.png").write_bytes(b"x")
     for name in ("../outside.png", "groups.csv", str(tmp_path / "outside.png")):

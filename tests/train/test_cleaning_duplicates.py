@@ -107,7 +107,8 @@ def test_planted_wrong_labels_are_the_suspects_and_confusion_names_their_kind() 
     seen[wrong] = ~seen[wrong]
     badness = np.clip(np.where(seen, 0.9, 0.1) + rng.normal(0, 0.05, (3, 80)), 0.01, 0.99)
     judged = judge_labels(scans, badness)
-    assert np.flatnonzero(judged.suspect).tolist() == wrong
+    assert np.flatnonzero(judged.error | judged.doubtful).tolist() == wrong
+    assert judged.error[40]
     assert judged.misjudged[wrong].tolist() == [3, 3, 3]
     assert np.allclose(judged.loss, -np.log(np.where(truth, badness, 1 - badness)).mean(axis=0))
     assert (judged.worst_loss >= judged.loss).all()

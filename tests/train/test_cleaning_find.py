@@ -59,7 +59,7 @@ def folder(tmp_path_factory: Any, make_folder: Any) -> Path:
             for label in ("good", "bad")
             for n in range(8)
         )
-        writer.writerow([f"good/{EVIL}", "good", EVIL_GROUP, "<b>odd</b>"])
+        writer.writerow([f"good/{EVIL}", "good", EVIL_GROUP, "=<b>odd</b>"])
     return root
 
 
@@ -137,9 +137,10 @@ def test_the_page_needs_nothing_from_elsewhere_and_holds_the_whole_review(review
         assert [data["columns"], *data["rows"]] == list(csv.reader(file))
 
 
-def test_a_formula_is_no_cell_and_its_file_is_found_again(reviewed: Path) -> None:
+def test_no_cell_is_a_formula(reviewed: Path) -> None:
     text = (reviewed / "review.csv").read_text(encoding="utf-8")
     assert not re.search(r"(^|,)[=+@]", text, re.MULTILINE)
+    assert rows_of(reviewed)[f"good/{EVIL}"]["defect"] == "'=<b>odd</b>"
 
 
 def test_finished_folds_are_not_trained_again(reviewed: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -43,12 +44,14 @@ class Decision:
 def read_review(path: Path) -> tuple[Decision, ...]:
     """The decisions that change something. Raises DatasetError naming the line."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restkey="")
-            rows = [(reader.line_num, row) for row in reader]
-            columns = reader.fieldnames or ()
+        text = path.read_bytes().decode("utf-8-sig")
+        head = text.partition("\n")[0]
+        # Spreadsheets of countries with a decimal comma save semicolons.
+        reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", delimiter=";" if head.count(";") > head.count(",") else ",")
+        rows = [(reader.line_num, row) for row in reader]
+        columns = reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise DatasetError(f"cannot read the review {path}", seen=exc, remedy="Give the review.csv, saved as UTF-8 with commas") from exc
+        raise DatasetError(f"cannot read the review {path}", seen=exc, remedy="Give the review.csv, saved as UTF-8 text") from exc
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
         raise DatasetError(f"{path} is not a review", seen=f"no column {missing[0]}", remedy="Give what `cordon train clean find` wrote")
@@ -94,7 +97,7 @@ def plan_step(root: Path, decisions: tuple[Decision, ...], *, table: Path | None
     planned = replace(draft, notes=notes, moves=moves, folders=folders)
     if not groups.exists and not any(d.action == "regroup" for d in decisions):
         return planned, None
-    content = _new_table(root, groups, decisions, scans, moves)
+    content = _new_table(root, groups, decisions, moves)
     before = sha256_of(groups.path) if groups.exists else None
     change = TableChange(path=_place(root, groups.path), before=before, after=hashlib.sha256(content).hexdigest())
     return (planned, None) if change.after == before else (replace(planned, table=change), content)
@@ -150,13 +153,11 @@ def _free(root: Path, wanted: PurePosixPath, taken: set[str]) -> str:
     return str(target)
 
 
-def _new_table(root: Path, table: GroupTable, decisions: tuple[Decision, ...], scans: dict[str, Scan], moves: tuple[Move, ...]) -> bytes:
+def _new_table(root: Path, table: GroupTable, decisions: tuple[Decision, ...], moves: tuple[Move, ...]) -> bytes:
     moved = {move.file: move.to for move in moves}
     label = {d.file: d.action.removeprefix("relabel ") for d in decisions if d.action.startswith("relabel ")}
     group = {d.file: d.group for d in decisions if d.action == "regroup"}
-    # A group that was called like its only file must keep its name when the file moves: others may just have joined it.
-    stays = {file: scans[file].group for file in moved}
-    return table.rewritten(root, moved=moved, label=label, group=stays | group)
+    return table.rewritten(root, moved=moved, label=label, group=group)
 
 
 def _place(root: Path, path: Path) -> str:

@@ -52,8 +52,10 @@ class Judged:
     misjudged: NDArray[np.int64]
     quality: Scores
     """cleanlab's self confidence: the averaged probability of the given label."""
-    suspect: NDArray[np.bool_]
-    """Misjudged on average, and either an error for cleanlab or misjudged in every split: cleanlab alone misses some of few errors."""
+    error: NDArray[np.bool_]
+    """Whether cleanlab's confident learning takes the label for an error and every split contradicts it."""
+    doubtful: NDArray[np.bool_]
+    """Misjudged in every split, though cleanlab finds that no error: a hard scan, or one of few errors."""
 
 
 def judge_labels(scans: tuple[Scan, ...], badness: Scores) -> Judged:
@@ -63,6 +65,7 @@ def judge_labels(scans: tuple[Scan, ...], badness: Scores) -> Judged:
     loss = -np.log(given)
     quality, issue, contradicted = _label_issues(bad, badness.mean(axis=0))
     misjudged = ((badness > 0.5) != bad).sum(axis=0)
+    always = misjudged == len(badness)
     return Judged(
         mean=badness.mean(axis=0),
         lowest=badness.min(axis=0),
@@ -71,7 +74,8 @@ def judge_labels(scans: tuple[Scan, ...], badness: Scores) -> Judged:
         worst_loss=loss.max(axis=0),
         misjudged=misjudged,
         quality=quality,
-        suspect=contradicted & (issue | (misjudged == len(badness))),
+        error=issue & always,
+        doubtful=contradicted & always & ~issue,
     )
 
 

@@ -27,7 +27,7 @@ NEIGHBOURS = 2
 """Scans of the other label shown beside each, the most alike by histograms of gradients."""
 BRIGHTER = 4
 """Differences are shown this many times as strong."""
-SEVERITIES = ("in both labels", "cannot be judged", "label probably wrong", "copy", "groups to join", "high loss")
+SEVERITIES = ("in both labels", "cannot be judged", "label probably wrong", "copy", "groups to join", "label doubtful", "high loss")
 
 
 @dataclass(frozen=True, kw_only=True)

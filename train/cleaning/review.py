@@ -20,7 +20,7 @@ COLUMNS = (
     *("file", "label", "defect", "group", "reasons", "badness_mean", "badness_min", "badness_max", "misjudged", "quality"),
     *("suggestion", "decision", "sha256"),
 )
-BOTH_LABELS, UNUSABLE, WRONG_LABEL, COPY, OTHER_GROUP, HIGH_LOSS = range(6)
+BOTH_LABELS, UNUSABLE, WRONG_LABEL, COPY, OTHER_GROUP, DOUBTFUL, HIGH_LOSS = range(7)
 """How grave a reason is, the gravest first; also the order of the list."""
 
 UNSURE = 0.2
@@ -184,11 +184,12 @@ def _staying(evidence: Evidence) -> list[Pair]:
 def _labels(evidence: Evidence) -> list[_Reason]:
     reasons, judged = [], evidence.judged
     for index, row in evidence.place.items():
-        if judged.suspect[row]:
-            other = "good" if evidence.scans[index].label == "bad" else "bad"
-            sure = judged.misjudged[row] == evidence.seeds
-            text = f"label probably wrong: judged {other} by {judged.misjudged[row]} of {evidence.seeds} splits"
-            reasons.append(_Reason(index, WRONG_LABEL, text, f"relabel {other}" if sure else "keep"))
+        other = "good" if evidence.scans[index].label == "bad" else "bad"
+        said = f"judged {other} by all {evidence.seeds} splits"
+        if judged.error[row]:
+            reasons.append(_Reason(index, WRONG_LABEL, f"label probably wrong: {said}", f"relabel {other}"))
+        elif judged.doubtful[row]:
+            reasons.append(_Reason(index, DOUBTFUL, f"label doubtful: {said}"))
     return reasons
 
 

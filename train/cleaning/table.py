@@ -43,6 +43,7 @@ class GroupTable:
             if bare in group:
                 changed[column] = group[bare]
             rows.append(changed)
+        # A file without a row is a group called like the file: it keeps that name when it moves, because others may have joined it.
         unlisted = sorted((moved.keys() | group.keys()) - seen)
         return self._text(rows + [self._new_row(moved.get(file, file), group.get(file, file)) for file in unlisted])
 
