@@ -141,7 +141,8 @@ def _bead(footprint: Mask, present: Mask, line: tuple[F32, F32], cap: F32, pitch
     columns = np.flatnonzero(present)
     start, end = float(columns[0] * pitch[0]), float(columns[-1] * pitch[0])
     x = np.arange(len(present)) * pitch[0]
-    straight = present & (x > start + half.max()) & (x < end - half.max())
+    rounded = min(float(half.max()), 0.2 * (end - start))
+    straight = present & (x > start + rounded) & (x < end - rounded)
     gaps: Mask = ~np.asarray(footprint.any(axis=0))
     gaps[: columns[0]] = gaps[columns[-1] + 1 :] = False
     return Bead(

@@ -55,6 +55,12 @@ def grown(mask: Mask, kernel: Any) -> Mask:
     return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel), dtype=np.bool_)
 
 
+def within(mask: Mask, distance_mm: float, pitch: Pitch) -> Mask:
+    """Pixels at most that far from the mask, by the finer pitch; much faster than a large kernel."""
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
+    return np.asarray(away * min(pitch) <= distance_mm, dtype=np.bool_)
+
+
 def parts(mask: Mask) -> list[Mask]:
     """The connected parts, the largest first."""
     count, names, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)

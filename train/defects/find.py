@@ -8,13 +8,15 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from train.defects.assemble import MIN_LENGTH_MM, assemble, no_bead
-from train.defects.filters import blur, closed, disc, filled, grown, noise_of, opened, parts
+from train.defects.filters import blur, closed, disc, filled, grown, noise_of, opened, parts, within
 from train.defects.plane import Sheet, find_sheets
 from train.defects.weld import F32, Mask, Pitch, Weld
 
 Axis: TypeAlias = Literal["auto", "columns", "rows"]
 
 MIN_WIDTH_MM = 1.0
+CARRIED_ON_MM = 10.0
+"""Flat pixels at a sheet's level are that sheet's up to this far from its large parts: narrow strips beyond the bead too."""
 MAX_GAP_MM = 5.0
 """A good bead may show acceptable gaps; pieces further apart along the seam do not belong together."""
 ELONGATED = 1.25
@@ -65,7 +67,7 @@ def _raised(level: F32, valid: Mask, sheets: list[Sheet], pitch: Pitch, least_mm
     candidate = valid.copy()
     for sheet in sheets:
         flat = np.abs(level - sheet.surface) < least_mm
-        candidate &= ~(sheet.region | (flat & grown(sheet.region, disc(8.0, pitch))))
+        candidate &= ~(sheet.region | (flat & within(sheet.region, CARRIED_ON_MM, pitch)))
         candidate &= ~((level < sheet.surface) & grown(sheet.region, disc(0.8, pitch)))
     regions = [sheet.region for sheet in sheets]
     # Where the bead passes through a sheet's level, a thin line is missing from it.
