@@ -27,7 +27,10 @@ from calib.ranges import measure, with_ranges
 from calib.run import Progress
 from edge.errors import DatasetError, ExportError
 
-__all__ = ["METHODS", "Method", "quantise", "quantise_each", "read_model", "require_rules"]
+__all__ = ["FLOAT_TAIL", "METHODS", "Method", "quantise", "quantise_each", "read_model", "require_rules"]
+
+FLOAT_TAIL = "/float_tail/"
+"""Nodes with this in their name, the submodule's path, stay in float: statistics whose differences INT8 would round away."""
 
 
 def quantise(
@@ -134,6 +137,8 @@ def _place(model: onnx.ModelProto, data: dict[str, NDArray[np.uint8]], *, verbos
     from modelopt.onnx.quantization import quantize  # noqa: PLC0415 - takes seconds, and checks come first
 
     options: dict[str, Any] = {"quantize_mode": "int8", "calibration_eps": ["cpu"], "high_precision_dtype": "fp32"}
+    if any(FLOAT_TAIL in node.name for node in model.graph.node):
+        options["nodes_to_exclude"] = [f".*{FLOAT_TAIL}.*"]
     level = "INFO" if verbose else "CRITICAL"
     with tempfile.TemporaryDirectory(prefix="cordon-calib-") as folder, contextlib.nullcontext() if verbose else silence():
         before, after = Path(folder, "network.onnx"), Path(folder, "network.int8.onnx")

@@ -9,6 +9,7 @@ from torch import nn
 
 from edge.bundle import Kind
 from edge.errors import ExportError
+from nets.anomaly import ANOMALY, PatchNetwork
 from nets.autoencoder import STRIDE, Autoencoder, Body
 from nets.classics import LeNet, ScratchNetwork, SixConvolutionNetwork, Size
 from nets.fastai_library import XRESNETS, bag_of_tricks, vision_model, xresnet
@@ -43,6 +44,10 @@ def _autoencoder(body: Body, _: int, size: Size) -> nn.Module:
     return Autoencoder(body=body)
 
 
+def _patches(name: str, _: int, size: Size) -> nn.Module:
+    return PatchNetwork(name, size)
+
+
 def _any_size(make: Callable[[int], nn.Module]) -> Maker:
     return lambda classes, _: make(classes)
 
@@ -52,6 +57,7 @@ CLASSIFIERS: dict[str, Maker] = {
     "lenet": LeNet,
     "scratch": ScratchNetwork,
     "six_convolutions": _any_size(SixConvolutionNetwork),
+    **{f"six_convolutions_{width}": _any_size(partial(SixConvolutionNetwork, width=width)) for width in (8, 16, 24, 48)},
     "bag_of_tricks": _any_size(bag_of_tricks),
     "googlenet": _googlenet,
     **{name: partial(_torchvision, name) for name in TORCHVISION},
@@ -66,6 +72,7 @@ ARCHITECTURES: dict[str, Maker] = {
     "siamese_small": lambda _, __: SiameseNetwork(body="small"),
     "autoencoder": partial(_autoencoder, "resnet18"),
     "autoencoder_small": partial(_autoencoder, "small"),
+    **{name: partial(_patches, name) for name in ANOMALY},
 }
 """Every name `build` knows."""
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from edge.errors import ExportError
+from nets.anomaly import ANOMALY
 from nets.architectures import ARCHITECTURES, CLASSIFIERS, build, kind_of
 
 FAST = ("small", "lenet", "scratch", "six_convolutions", "resnet18", "squeezenet1_1", "googlenet", "xresnet18", "fastai/xresnet18")
@@ -26,7 +27,7 @@ def test_every_family_of_the_sources_has_a_name() -> None:
     families = "resnet18 resnet34 resnet50 resnet101 xresnet18 xresnet34 xresnet50 squeezenet1_0 squeezenet1_1 alexnet densenet121"
     families += " densenet161 densenet169 densenet201 vgg16_bn vgg19_bn googlenet lenet scratch bag_of_tricks six_convolutions"
     assert set(families.split()) | {"small"} == {name for name in CLASSIFIERS if not name.startswith("fastai/")}
-    assert ARCHITECTURES.keys() - CLASSIFIERS.keys() == {"siamese", "siamese_small", "autoencoder", "autoencoder_small"}
+    assert ARCHITECTURES.keys() - CLASSIFIERS.keys() == {"siamese", "siamese_small", "autoencoder", "autoencoder_small", *ANOMALY}
 
 
 @pytest.mark.parametrize("name", ["small", "scratch", "googlenet", "bag_of_tricks", "siamese", "autoencoder", "siamese_small"])
