@@ -1,4 +1,4 @@
-"""`cordon bench`: the line against its alternatives; and apart `real-data`, `export`, `gpu`, `link`, `flips`, `records`."""
+"""`cordon bench`: the line against its alternatives; apart `real-data`, `export`, `gpu`, `link`, `flips`, `records`, `explain`, ..."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ _APART = {
     "link": "bench.link_bench",
     "flips": "bench.flips",
     "records": "bench.records_bench",
+    "explain": "bench.explain_bench",
+    "pointing": "bench.pointing",
 }
 """Measurements that need nothing of the others: a box has neither PyTorch nor FastAPI."""
 

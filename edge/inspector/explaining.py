@@ -6,6 +6,7 @@ a vote too: what the members saw, not who won). A cell holds what it adds to the
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -70,23 +71,30 @@ class _Maker:
         weights = [member.weight if judge.spec.combine == "weighted" else 1.0 for member in judge.spec.members]
         self._weights = [np.float32(weight / sum(weights)) for weight in weights]
         self._total: Grid = np.zeros((self._rows, self._columns), np.float32)
+        self._bytes = np.zeros((self._rows, self._columns), np.uint8)
 
     def make(self) -> RecordedMap:
         """From the engines' last maps. Raises ValueError where one is missing or not finite, or cv2.error."""
         total = self._total
-        total[:] = 0.0
-        for engine, weight in zip(self._engines, self._weights, strict=True):
+        for number, (engine, weight) in enumerate(zip(self._engines, self._weights, strict=True)):
             if engine.map is None:
                 raise ValueError(f"{engine.member.name} gave none")
-            total += weight * self._on_grid(engine.map)
-        peak = float(total.max())
-        if not np.isfinite(total).all():
+            cells = self._on_grid(engine.map)
+            if number == 0:
+                np.multiply(cells, weight, out=total)
+            else:
+                total += cells * weight
+        peak, least = float(total.max()), float(total.min())
+        # The greatest is NaN where any value is, and infinities of either sign are one of the two.
+        if not (math.isfinite(peak) and math.isfinite(least)):
             raise ValueError("it is not finite")
         if peak <= 0.0:
             return RecordedMap(self._rows, self._columns, 0.0, bytes(total.size))
+        np.multiply(total, np.float32(255.0 / peak), out=total)
         np.maximum(total, 0.0, out=total)
-        total *= np.float32(255.0 / peak)
-        return RecordedMap(self._rows, self._columns, peak, np.rint(total).astype(np.uint8).tobytes())
+        np.rint(total, out=total)
+        np.copyto(self._bytes, total, casting="unsafe")
+        return RecordedMap(self._rows, self._columns, peak, self._bytes.tobytes())
 
     def _on_grid(self, cells: Grid) -> Grid:
         """The same total on this typology's grid."""

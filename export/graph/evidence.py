@@ -39,6 +39,8 @@ class Pooled:
     """One global pooling before the head: of `features` [1, C, H, W], with what the log-odds gain per unit of each channel."""
 
     features: str
+    pooled: str
+    """[1, C, 1, 1], or empty where it has another shape."""
     maximum: bool
     weights: Floats
 
@@ -98,7 +100,8 @@ def _pooled(graph: Graph, name: str, weights: Floats, shapes: dict[str, tuple[in
         for source, part in zip(maker.input, np.split(weights, ends[:-1]), strict=True):
             yield from _pooled(graph, source, part, shapes)
     elif _is_global(maker, graph, shapes):
-        yield Pooled(features=str(maker.input[0]), maximum="Max" in operator, weights=weights)
+        pooled = name if len(shapes[name]) == 4 else ""
+        yield Pooled(features=str(maker.input[0]), pooled=pooled, maximum="Max" in operator, weights=weights)
     else:
         raise _refused(f"{operator} stands between the last feature maps and its answer", maker.name or name)
 
@@ -149,7 +152,8 @@ class _Branch:
         largest = [p.weights for p in parts if p.maximum]
         weights = [self._per_channel(averaged)] if averaged else []
         if largest:
-            weights.append(self._where_largest(features, self._per_channel(largest)))
+            pooled = next((p.pooled for p in parts if p.maximum and p.pooled), "") or self._node("GlobalMaxPool", [features])
+            weights.append(self._where_largest(features, pooled, self._per_channel(largest)))
         # Not a convolution: on what was dequantised, one with float weights would break the Q/DQ rules.
         weighted = self._node("Mul", [features, self._summed(weights)])
         return self._node("ReduceSum", [weighted, self._constant(np.array([1], np.int64))], keepdims=1)
@@ -158,23 +162,31 @@ class _Branch:
         """The same total on the finest grid, each cell's part spread over its area."""
         if grid == finest:
             return cells
-        tall = self._node("MatMul", [self._constant(_spread(grid[0], finest[0])), cells])
-        return self._node("MatMul", [tall, self._constant(_spread(grid[1], finest[1]).T)])
+        tall, wide = (large // small if large % small == 0 else 0 for small, large in zip(grid, finest, strict=True))
+        if tall and wide:
+            # Cheaper than two matrix products by far, and the common case: each coarse cell is so many fine ones.
+            apart = self._reshaped(cells, [0, 1, grid[0], 1, grid[1], 1])
+            share = np.full((1, 1, 1, tall, 1, wide), 1.0 / (tall * wide), np.float32)
+            return self._reshaped(self._node("Mul", [apart, self._constant(share)]), [0, 1, *finest])
+        higher = self._node("MatMul", [self._constant(_spread(grid[0], finest[0])), cells])
+        return self._node("MatMul", [higher, self._constant(_spread(grid[1], finest[1]).T)])
 
     def finish(self, maps: list[str]) -> None:
         """Their sum as the output."""
         axis = self._constant(np.array([1], np.int64))
         self.nodes.append(helper.make_node("Squeeze", [self._summed(maps), axis], [MAP], name=MAP))
 
-    def _where_largest(self, features: str, weights: str) -> str:
+    def _where_largest(self, features: str, pooled: str, weights: str) -> str:
         """Every channel's weight, shared evenly by the cells that reach its maximum; elsewhere 0."""
-        pooled = self._node("GlobalMaxPool", [features])
         reached = self._node("Cast", [self._node("Equal", [features, pooled])], to=TensorProto.FLOAT)
         count = self._node("ReduceSum", [reached, self._constant(np.array([2, 3], np.int64))], keepdims=1)
         return self._node("Mul", [reached, self._node("Div", [weights, count])])
 
     def _per_channel(self, weights: list[Floats]) -> str:
         return self._constant(np.sum(weights, axis=0).reshape(1, -1, 1, 1).astype(np.float32))
+
+    def _reshaped(self, tensor: str, shape: list[int]) -> str:
+        return self._node("Reshape", [tensor, self._constant(np.array(shape, np.int64))])
 
     def _summed(self, names: list[str]) -> str:
         first, *others = names
