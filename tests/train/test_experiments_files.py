@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from edge.errors import ConfigError
+from train.augment import STILL
 from train.experiments.kinds import options_of
 from train.experiments.reading import chosen, read_experiment, read_experiments
 from train.experiments.schema import Experiment, FineTune, Search, Split, Stage
@@ -96,6 +97,14 @@ def test_a_kind_s_own_options_are_strict() -> None:
     for wrong, message in (({"options": {"reech": 2}}, "reech.*reach"), ({"mixup": 0.4}, "mixup"), ({"options": {"reach": "x"}}, "reach")):
         with pytest.raises(ConfigError, match=message):
             options_of(msgspec.structs.replace(experiment, **wrong), seed=7, threads=1)
+
+
+def test_what_the_file_says_goes_before_a_kind_s_own_default(tmp_path: Path) -> None:
+    usual = Experiment(name="a", data="T").epochs
+    said = read_experiment(written(tmp_path, PLAIN + f'kind = "autoencoder"\nepochs = {usual}\naugmentation = "none"'))[0]
+    options = options_of(said, seed=7, threads=1)
+    assert options.epochs == usual != type(options)().epochs
+    assert options.augmentation == STILL
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)

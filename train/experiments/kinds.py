@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from edge.errors import ConfigError
-from train.augment import AUGMENTATIONS
+from train.augment import AUGMENTATIONS, Augmentation
 from train.experiments.outcome import RunKind
-from train.experiments.schema import Experiment, Kind
+from train.experiments.schema import COMMON, Experiment, Kind
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,6 @@ PLUGS: dict[Kind, Plug] = {
 
 SHARED = ("seed", "threads")
 """Options of every kind that the experiment's own key and the command line set."""
-COMMON = ("kind", "data", "table", "seed", "split", "size", "cost_ratio", "escape_rate", "options", "members", "search", "over", "why")
-"""Keys that every kind takes, or that say what they belong to."""
 
 
 def run_of(kind: Kind) -> RunKind:
@@ -60,6 +58,8 @@ def options_of(experiment: Experiment, **shared: object) -> Any:
     made = getattr(import_module(plug.options[0]), plug.options[1])
     known = {field.name for field in fields(made)} - set(SHARED)
     said = {**_changed(experiment), **experiment.options}
+    if "augmentation" in said:
+        said["augmentation"] = _augmentation(experiment.name, said["augmentation"])
     if unknown := [key for key in said if key not in known]:
         remedy = f"Choose from: {', '.join(sorted(known))}"
         raise ConfigError(f'{experiment.name}: kind = "{experiment.kind}" does not take these options', seen=unknown, remedy=remedy)
@@ -72,8 +72,13 @@ def options_of(experiment: Experiment, **shared: object) -> Any:
 def _changed(experiment: Experiment) -> dict[str, Any]:
     """The file's own keys about training that were set, which a kind takes if its options have them."""
     defaults = dict(zip(Experiment.__struct_fields__[1:], Experiment.__struct_defaults__, strict=True))  # all but the name have one
-    said = {key: getattr(experiment, key) for key, default in defaults.items() if key not in COMMON and getattr(experiment, key) != default}
-    return {key: AUGMENTATIONS[value] if key == "augmentation" else value for key, value in said.items()}
+    return {key: getattr(experiment, key) for key, default in defaults.items() if key not in COMMON and getattr(experiment, key) != default}
+
+
+def _augmentation(name: str, word: str) -> Augmentation:
+    if word not in AUGMENTATIONS:
+        raise ConfigError(f"{name}: this augmentation is not known", seen=word, remedy=f"Choose one of: {', '.join(AUGMENTATIONS)}")
+    return AUGMENTATIONS[word]
 
 
 def _path(wanted: type, value: Any) -> Any:

@@ -12,7 +12,7 @@ import msgspec
 
 from edge.errors import ConfigError
 from edge.toml import parse_toml
-from train.experiments.schema import Experiment
+from train.experiments.schema import COMMON, KINDS_WITH_OPTIONS, Experiment
 
 MAX_RUNS = 10_000
 
@@ -75,7 +75,14 @@ def chosen(runs: Sequence[Experiment], only: Sequence[str]) -> list[Experiment]:
 
 
 def _converted(table: dict[str, Any]) -> Experiment:
-    return msgspec.convert(table, Experiment)
+    """Kinds with options of their own have other defaults, so that what the file says about training must go there, not beside them."""
+    if table.get("kind") not in KINDS_WITH_OPTIONS:
+        return msgspec.convert(table, Experiment)
+    own = [key for key in table if key in Experiment.__struct_fields__ and key not in ("name", *COMMON)]
+    kept = {key: value for key, value in table.items() if key not in own}
+    said = {key: table[key] for key in own}
+    msgspec.convert({**kept, **said}, Experiment)
+    return msgspec.convert({**kept, "options": {**said, **table.get("options", {})}}, Experiment)
 
 
 def _word(key: str, value: object) -> str:

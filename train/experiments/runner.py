@@ -169,6 +169,8 @@ class _Clock:
 def _epochs(run: Run) -> int:
     if run.experiment.kind == "committee":
         return 0
+    if "epochs" in run.experiment.options:
+        return int(run.experiment.options["epochs"])
     trials = run.experiment.search.trials if run.experiment.kind == "search" else 0
     return run.experiment.epochs_in_all + trials * (run.experiment.search.epochs or run.experiment.epochs_in_all)
 

@@ -15,6 +15,9 @@ Schedule: TypeAlias = Literal["one cycle", "flat cosine", "constant"]
 RANGES, LOGARITHMIC = ("learning_rate", "weight_decay", "label_smoothing", "mixup", "dropout"), ("learning_rate", "weight_decay")
 CHOICES = ("architecture", "augmentation", "balance")
 """What a search may vary: numbers in a range (two of them on a logarithmic scale), and words."""
+KINDS_WITH_OPTIONS = ("siamese", "autoencoder", "anomaly")
+COMMON = ("kind", "data", "table", "seed", "split", "size", "cost_ratio", "escape_rate", "options", "members", "search", "over", "why")
+"""Keys that every kind takes, or that say what they belong to; of the kinds above, the others belong to [options]."""
 Value: TypeAlias = str | int | float | bool | list[int]
 
 
