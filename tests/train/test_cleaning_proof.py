@@ -87,6 +87,7 @@ def test_planted_mistakes_are_found_and_little_else(tmp_path: Path) -> None:
     assert len(relabel - planted.wrong) <= 3
 
 
+@pytest.mark.slow
 def test_every_planted_copy_is_found_without_any_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planted = Planted(tmp_path / "T3", 32)
     monkeypatch.setattr("train.cleaning.outoffold.fit", lambda task, _, **__: task)
