@@ -118,27 +118,35 @@ def make(folder: GoodFolder, standard: Standard, jobs: Sequence[Job], usable: Se
     outcome = Outcome()
     order = [usable[index] for index in np.random.default_rng([seed, 1]).permutation(len(usable))]
     left = [(job, place % len(order)) for place, job in enumerate(jobs)]
-    bar = progress(range(len(jobs)), "paint")
-    steps = iter(bar)
-    for _ in range(ROUNDS):
-        by_source: dict[int, list[Job]] = defaultdict(list)
-        for job, place in left:
-            by_source[place].append(job)
-        left = []
-        for place in sorted(by_source):
-            source = order[place]
-            weld = weld_of(source, folder, standard)
-            for job in by_source[place]:
-                painted = derive(job, weld, standard, seed, unfit=outcome.unfit[job.defect])
-                if painted is None:
-                    outcome.unfit[job.defect][-1] += f", {source.name}"
-                    left.append((job, (place + 1) % len(order)))
-                    continue
-                writer.write(source, job.defect, painted, number=job.number, seed=seed, transposed=weld.transposed)
-                outcome.written[painted.label, job.defect] += 1
-                next(steps, None)
+    with progress(None, "paint", total=len(jobs)) as bar:
+        for _ in range(ROUNDS):
+            by_source: dict[int, list[Job]] = defaultdict(list)
+            for job, place in left:
+                by_source[place].append(job)
+            left = []
+            for place, waiting in sorted(by_source.items()):
+                unfit = _from_one(order[place], waiting, folder, standard, writer, seed=seed, outcome=outcome)
+                left += [(job, (place + 1) % len(order)) for job in unfit]
+                bar.update(len(waiting) - len(unfit))
     outcome.unmade.update(job.defect for job, _ in left)
     return outcome
+
+
+def _from_one(
+    source: Source, jobs: Sequence[Job], folder: GoodFolder, standard: Standard, writer: Writer, *, seed: int, outcome: Outcome
+) -> list[Job]:
+    """Paint and write the jobs of one source; returns those that do not fit on it."""
+    weld = weld_of(source, folder, standard)
+    unfit = []
+    for job in jobs:
+        painted = derive(job, weld, standard, seed, unfit=outcome.unfit[job.defect])
+        if painted is None:
+            outcome.unfit[job.defect][-1] += f", {source.name}"
+            unfit.append(job)
+            continue
+        writer.write(source, job.defect, painted, number=job.number, seed=seed, transposed=weld.transposed)
+        outcome.written[painted.label, job.defect] += 1
+    return unfit
 
 
 def derive(job: Job, weld: Weld, standard: Standard, seed: int, *, unfit: list[str]) -> Painted | None:
@@ -165,6 +173,6 @@ def provenance(folder: GoodFolder, standard: Standard, outcome: Outcome, **said:
     return json.dumps(whole, indent=2, sort_keys=True) + "\n"
 
 
-def progress(items: Iterable[object], what: str) -> tqdm[Any]:
+def progress(items: Iterable[Any] | None, what: str, *, total: int | None = None) -> tqdm[Any]:
     """A bar on standard error, on a terminal only."""
-    return tqdm(items, desc=what, unit="scan", disable=not sys.stderr.isatty())
+    return tqdm(items, desc=what, unit="scan", total=total, disable=not sys.stderr.isatty())
