@@ -68,5 +68,6 @@ def test_the_package_holds_what_it_says_and_its_program_runs(tmp_path: Path) -> 
     site = tree / f"opt/cordon/lib/python{python}/site-packages"
     environment = {**os.environ, "PYTHONPATH": str(site)}
     told = "import edge.cli, numpy, openvino; print(edge.cli.__file__, numpy.__file__, openvino.__file__)"
-    shown = subprocess.run([sys.executable, "-S", "-c", told], check=True, capture_output=True, text=True, env=environment).stdout
+    command = [sys.executable, "-S", "-c", told]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=tmp_path).stdout
     assert all(path.startswith(str(site)) for path in shown.split())
