@@ -1,7 +1,7 @@
 # Everything works on a fresh machine with Linux and Python 3.10 to 3.13: the first target installs into .venv by itself.
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-cpu test-soft-gpu test-all gpu-test check bench bench-export bench-gpu bench-link bench-records real-data \
-	faults faults-long bars model fuzz mutants coverage flips checkpoints cubins lock clean
+	faults faults-long bars model fuzz mutants coverage flips checkpoints recipes recipes-data cubins deb deb-test wheelhouse lock clean
 PYTHON ?=
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
@@ -93,8 +93,30 @@ checkpoints: $(INSTALLED) ## train the demo's networks again from seeds (long)
 	@.venv/bin/cordon sim welds build/welds --typology all --good 450 --bad 450 --seed 1
 	@$(PY) -m train.checkpoints --data build/welds --out checkpoints
 
+recipes-data: $(INSTALLED) ## what the recipes learn from: nine simulated typologies, a set with few good welds, painted ones; SCANS=folder adds real ones
+	@rm -rf build/recipes/data
+	@.venv/bin/cordon sim welds build/recipes/data --typology all --good 700 --bad 700 --seed 21
+	@.venv/bin/cordon sim welds build/recipes/data/T7-rare --typology T7 --good 200 --bad 1000 --seed 22
+	@.venv/bin/cordon sim welds build/recipes/data/balls-good --typology T3 --good 150 --bad 1 --seed 23
+	@.venv/bin/cordon train defects build/recipes/data/balls-good/good --typology T3 --only ball --good 150 --bad 150 --out build/recipes/data/balls
+	@$(if $(SCANS),cp -r "$(SCANS)" build/recipes/data/real)
+
+recipes: $(INSTALLED) ## every recipe of recipes/ on that data, and the tables of docs/recipes.md from the results (long)
+	@test -d build/recipes/data || $(MAKE) recipes-data
+	@.venv/bin/cordon train run $(filter-out $(if $(SCANS),,recipes/real.toml),$(wildcard recipes/*.toml)) --data build/recipes/data --out build/recipes/out --resume
+	@.venv/bin/cordon bench recipes docs/recipes.md build/recipes/out/results.csv
+
 cubins: $(INSTALLED) ## compile the heightmap's kernels for all GPUs, with nvcc and, for CUDA 12 drivers, NVRTC
 	@$(PY) -m edge.inspector.heightmap.kernels.build
+
+deb: $(INSTALLED) ## the Debian package for this Python and machine, into dist/
+	@$(PY) packaging/deb.py
+
+deb-test: deb ## installs, removes and purges it in a fresh Debian root; needs root, debootstrap and a mirror
+	@$(PY) packaging/try_deb.py dist/cordon_*.deb
+
+wheelhouse: $(INSTALLED) ## wheels for boxes without internet; MACHINE=x86_64 or aarch64
+	@$(PY) packaging/wheelhouse.py --machine $(or $(MACHINE),x86_64)
 
 lock: ## resolve the requirement files again
 	@test -x .venv/bin/uv || PYTHON="$(PYTHON)" ./bootstrap.sh
