@@ -92,6 +92,8 @@ def test_thresholds_are_chosen_on_validation_alone() -> None:
     row = study(shifted).members[0]
     assert row.held_out.threshold == 0.5
     assert (row.held_out.escapes, row.held_out.overkills) == (0, 3)
+    together = next(row for row in study(shifted, rules=("mean",)).committees)
+    assert (together.held_out.threshold, together.held_out.overkills) == (pytest.approx(0.5), 3)
     strict = study(shifted, choose=lambda bad, badness: least_errors(bad, badness) / 2)
     assert strict.members[0].held_out.threshold == 0.25
 
