@@ -22,6 +22,7 @@ from nets.architectures import kind_of
 from train.anomaly import AnomalyOptions
 from train.anomaly.fit import draw_border, feature_maps, learn_patches
 
+pytestmark = pytest.mark.slow
 SIZE = (64, 96)
 QUICK = ("padim", "patchcore_small")
 """Together they hold every kind of statistics and both ways of a body to come to its features."""
