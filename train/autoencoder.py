@@ -29,7 +29,7 @@ from nets.autoencoder import (
     shape_error,
     window_errors,
 )
-from train.augment import Augmentation
+from train.amounts import Augmentation
 from train.data import Augmented, PreparedScan
 from train.drawing import Redrawn, drawing_loss, drawn
 from train.fast import DataLoaders, Datasets, IntToFloatTensor, Learner, no_random

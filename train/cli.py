@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING
 
 from edge.errors import ConfigError, DatasetError
 from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
-from nets.architectures import CLASSIFIERS
-from nets.checkpoint import save_checkpoint
-from train.checks import say_device
 from train.options import RECIPES, TrainingOptions, recipe
 from train.report import metrics_path, save_json
 
@@ -48,6 +45,9 @@ def main(argv: Sequence[str]) -> int:
     spec = None if arguments.spec is None else _read_spec(arguments.spec)
     if arguments.keep_aside is not None and (arguments.router or arguments.folds is not None):
         raise DatasetError("--keep-aside is for one typology", seen="--router or --folds", remedy="Leave it out")
+    _require_classifier(options.architecture)
+    from train.checks import say_device  # noqa: PLC0415 - OpenCV, PyTorch, fastai and scikit-learn take seconds that --help should not
+
     say_device(options.threads)
     if arguments.folds is not None:
         _cross_validate(arguments, options, spec)
@@ -76,20 +76,30 @@ def _parser() -> argparse.ArgumentParser:
     add("--keep-aside", type=Path, metavar="CSV", help="column file: scans that take no part, for a judgement later")
     add("--spec", type=Path, metavar="JSON", help="heightmap spec; default: FOLDER/heightmap.json, else 2nd to 98th percentile")
     add("--recipe", choices=list(RECIPES), default="default", help="set of options to start from (default: %(default)s)")
-    add("--arch", choices=sorted(CLASSIFIERS))
-    add("--epochs", type=int)
+    add("--arch", metavar="NAME", help="the network: small, resnet18, ...; docs/networks.md has all (default: small)")
+    add("--epochs", type=int, help="times that training sees every scan (default: the recipe's)")
     add("--learning-rate", type=float, help="the schedule's highest; deep networks from scratch want about 1e-3")
     add("--held-out", type=float, metavar="FRACTION", help="of the groups, kept for the figures")
     add("--escape-rate", type=float, metavar="FRACTION", help="that the reported threshold may let through (default: 0)")
-    add("--seed", type=int)
-    add("--threads", type=int)
+    add("--seed", type=int, help="of the split, the weights and the order; equal seeds give equal networks (default: the recipe's)")
+    add("--threads", type=int, help="of the CPU (default: the recipe's, 1 or 2)")
     add("--half", action="store_true", help="store kernels as float16: half the size")
     add("--learner", type=Path, metavar="PKL", help="also write fastai's Learner.export()")
     return parser
 
 
+def _require_classifier(architecture: str) -> None:
+    from nets.architectures import CLASSIFIERS  # noqa: PLC0415 - PyTorch takes seconds that --help should not
+
+    if architecture not in CLASSIFIERS:
+        known = ", ".join(sorted(CLASSIFIERS))
+        remedy = f"Choose one of: {known}. Siamese networks, autoencoders and anomaly networks: `cordon train run`"
+        raise ConfigError("this command trains no network of this name", seen=architecture, remedy=remedy)
+
+
 def _train_typology(arguments: argparse.Namespace, options: TrainingOptions, spec: HeightmapSpec | None) -> None:
-    from train.metrics import table  # noqa: PLC0415 - fastai and scikit-learn take seconds that --help should not
+    from nets.checkpoint import save_checkpoint  # noqa: PLC0415 - as above
+    from train.metrics import table  # noqa: PLC0415
     from train.typology import train_typology  # noqa: PLC0415
 
     result = train_typology(arguments.folder, options, table=arguments.table, keep_aside=arguments.keep_aside, spec=spec)
@@ -103,7 +113,8 @@ def _train_typology(arguments: argparse.Namespace, options: TrainingOptions, spe
 
 
 def _train_router(arguments: argparse.Namespace, options: TrainingOptions, spec: HeightmapSpec | None) -> None:
-    from train.router import train_router  # noqa: PLC0415 - as above
+    from nets.checkpoint import save_checkpoint  # noqa: PLC0415 - as above
+    from train.router import train_router  # noqa: PLC0415
 
     result = train_router(arguments.folder, options, spec=spec)
     save_checkpoint(result.checkpoint, arguments.out, half=arguments.half)

@@ -17,7 +17,8 @@ from edge.errors import DatasetError, FrameError
 from edge.inspector.heightmap.cpu import Preparer
 from edge.inspector.heightmap.spec import HeightmapSpec
 from scans.folder import Scale, Scan, kind_of, read_image
-from train.augment import Augmentation, augment
+from train.amounts import Augmentation
+from train.augment import augment
 from train.fast import Categorize, DataLoaders, Datasets, IntToFloatTensor, Normalize, TensorImageBW, Transform
 from train.options import TrainingOptions
 

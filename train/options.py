@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from edge.errors import DatasetError
-from train.augment import GENTLE, SLIGHT, Augmentation
+from train.amounts import GENTLE, SLIGHT, Augmentation
 
 Balance: TypeAlias = Literal["none", "weights", "oversample"]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from edge.errors import DatasetError
 from nets.architectures import build
 from nets.siamese import REFERENCE_IMAGES, Body, SiameseNetwork
-from train.augment import Augmentation
+from train.amounts import Augmentation
 from train.data import loaders
 from train.fast import Learner, no_random
 from train.learner import Fitted, NoValidation, Task, quiet_unless_terminal

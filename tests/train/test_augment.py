@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from train.augment import DARKEST, Augmentation, augment
+from train.amounts import Augmentation
+from train.augment import DARKEST, augment
 
 STILL = Augmentation(flip_rows=False, flip_columns=False, shift=0, rotation_deg=0, stretch=0, gain=0, offset=0, tilt=0, noise=0, dropout=0)
 

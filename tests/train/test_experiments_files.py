@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from edge.errors import ConfigError
-from train.augment import STILL
+from train.amounts import STILL
 from train.experiments.kinds import options_of
 from train.experiments.reading import chosen, read_experiment, read_experiments
 from train.experiments.schema import Experiment, FineTune, Search, Split, Stage

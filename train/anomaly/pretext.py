@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from scans.folder import Scan
+from train.amounts import Augmentation
 from train.anomaly.options import AnomalyOptions
-from train.augment import Augmentation
 from train.data import PreparedScan, loaders
 from train.fast import Callback, CrossEntropyLossFlat, Learner, no_random
 from train.learner import NoValidation

@@ -16,7 +16,7 @@ import torch
 from edge.inspector.heightmap.spec import HeightmapSpec
 from nets.checkpoint import Checkpoint
 from scans.folder import Scan
-from train.augment import AUGMENTATIONS
+from train.amounts import AUGMENTATIONS
 from train.data import PreparedScan, loaders
 from train.experiments.callbacks import EpochLine, EpochLog, callbacks_of, log_loss
 from train.experiments.networks import start

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from edge.errors import ConfigError
-from train.augment import AUGMENTATIONS, Augmentation
+from train.amounts import AUGMENTATIONS, Augmentation
 from train.experiments.outcome import RunKind
 from train.experiments.schema import COMMON, Experiment, Kind
 
