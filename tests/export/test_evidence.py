@@ -124,8 +124,9 @@ def test_two_maps_agree_as_far_as_they_vary_alike() -> None:
 
 
 @pytest.mark.slow
-def test_an_order_to_explain_ships_maps_and_says_how_they_agree(workshop: Workshop) -> None:
-    order = msgspec.structs.replace(workshop.order.typology[0], explain=True)
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_an_order_to_explain_ships_maps_and_says_how_they_agree(workshop: Workshop, precision: str) -> None:
+    order = msgspec.structs.replace(workshop.order.typology[0], explain=True, precision=precision)
     exported = export_line(LineOrder(name="line", version=1, typology=(order,)), workshop.key, say=lambda _: None)
     (typology,) = exported.bundle.manifest.typologies
     assert typology.members[0].map == MapOutput(name=MAP, shape=(2, 4))

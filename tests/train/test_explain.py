@@ -107,12 +107,15 @@ def test_behind_average_pooling_and_one_linear_layer_grad_cam_is_the_positive_pa
     assert np.allclose(np.maximum(cam, 0.0), grad, atol=1e-6 * float(np.abs(cam).max()))
 
 
-def test_the_exported_map_is_the_same() -> None:
+def test_the_exported_map_is_the_same_and_its_sum_is_the_log_odds_but_for_the_bias() -> None:
     torch.manual_seed(2)
     model = build("small", 2).eval()
     gray = torch.randint(0, 256, (3, 1, 64, 96), dtype=torch.uint8)
+    gray[2] = 77  # every channel's maximum is reached by many cells
     made = Checkpoint(architecture="small", classes=("bad", "good"), heightmap=SPEC, model=model)
-    _, maps = explained(made, list(gray[:, 0].numpy()), "bad", "cam")
+    scores, maps = explained(made, list(gray[:, 0].numpy()), "bad", "cam")
+    bias = model.head[1].bias.detach().numpy()  # type: ignore[union-attr,index]
+    assert maps.sum(axis=(1, 2)) + bias[0] - bias[1] == pytest.approx(np.log(scores[:, 0] / scores[:, 1]), abs=1e-4)
     graph, shape = with_map(source_from_module(model, classes=("bad", "good"), heightmap=SPEC).to_onnx(), 0)
     network = Network(onnx.load_model_from_string(graph), extra=[MAP])
     assert maps.shape[1:] == shape
