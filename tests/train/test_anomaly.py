@@ -59,6 +59,19 @@ def test_other_statistics_and_a_random_body_mostly_find_a_gap_as_well(task: Task
     assert roc_auc_score([scan.label == "bad" for scan in fitted.held_out], fitted.probabilities[:, 0]) > 0.9
 
 
+def test_a_body_can_be_taught_on_good_scans_the_same_way_twice(task: Task) -> None:
+    options = dataclasses.replace(OPTIONS, architecture="padim_small", origin="pretext", epochs=1)
+    first, second = (fit_anomaly(task, options) for _ in range(2))
+    assert np.array_equal(first.probabilities, second.probabilities)
+
+
+def test_a_body_comes_from_a_checkpoint_of_its_own_kind_only(task: Task, fitted: Fitted, tmp_path: Path) -> None:
+    save_checkpoint(fitted.checkpoint, tmp_path / "T7.safetensors")
+    wrong = dataclasses.replace(OPTIONS, architecture="padim_small", origin="checkpoint", checkpoint=tmp_path / "T7.safetensors")
+    with pytest.raises(DatasetError, match="is no small"):
+        fit_anomaly(task, wrong)
+
+
 def test_bad_training_scans_are_never_looked_at(task: Task, fitted: Fitted, tmp_path: Path) -> None:
     torn = tuple(scan if scan.label == "good" else dataclasses.replace(scan, path=tmp_path / "nowhere.png") for scan in task.training)
     labels = {**task.labels, tmp_path / "nowhere.png": "bad"}
