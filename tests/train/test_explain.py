@@ -111,7 +111,6 @@ def test_the_exported_map_is_the_same_and_its_sum_is_the_log_odds_but_for_the_bi
     torch.manual_seed(2)
     model = build("small", 2).eval()
     gray = torch.randint(0, 256, (3, 1, 64, 96), dtype=torch.uint8)
-    gray[2] = 77  # every channel's maximum is reached by many cells
     made = Checkpoint(architecture="small", classes=("bad", "good"), heightmap=SPEC, model=model)
     scores, maps = explained(made, list(gray[:, 0].numpy()), "bad", "cam")
     bias = model.head[1].bias.detach().numpy()  # type: ignore[union-attr,index]
@@ -121,6 +120,17 @@ def test_the_exported_map_is_the_same_and_its_sum_is_the_log_odds_but_for_the_bi
     assert maps.shape[1:] == shape
     for image, cells in zip(gray.numpy(), maps, strict=True):
         assert np.allclose(network.run(image)[1][0], cells, atol=1e-5)
+
+
+def test_cells_that_reach_a_maximum_together_share_it() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(1, 2))
+    nn.init.ones_(model[0].weight)  # type: ignore[arg-type]
+    image = torch.zeros(1, 3, 2, 4)
+    image[0, 0, 0, :2] = 1.0
+    weight = float((model[3].weight[0] - model[3].weight[1]).item())  # type: ignore[operator,index,union-attr]
+    expected = np.zeros((2, 4))
+    expected[0, :2] = weight / 2
+    assert activation_maps(model, image, 0, "cam")[1][0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("name", "why"), [("lenet", "no global pooling"), ("scratch", "no global pooling")])
