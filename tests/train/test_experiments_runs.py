@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from edge.errors import ConfigError, DatasetError
+from export.order import TypologyOrder
+from export.sets import find_sets
 from nets.checkpoint import load_checkpoint
 from scans.folder import find_scans
 from train.cli import main
@@ -270,3 +272,13 @@ def test_pretrained_weights_of_the_cache_are_frozen_first(data: Path, tmp_path: 
     assert "pretrained on ImageNet" in rows(results)["w"]["notes"]
     trained = load_checkpoint(results / "w" / "network.safetensors").model.state_dict()
     assert torch.allclose(trained["0.0.0.weight"], donor.state_dict()["features.0.weight"], atol=1e-5)
+
+
+def test_the_export_proves_on_the_scans_that_the_run_held_out(data: Path, tmp_path: Path) -> None:
+    results = run(data, tmp_path, ONE.replace("epochs = 2", "epochs = 1\nseed = 5\nsplit = { held_out = 0.4, validation = 0.2, seed = 9 }"))
+    network = results / "one" / "network.safetensors"
+    order = TypologyOrder(name="T", source=network, scans=data / "T")
+    sets = find_sets(order, load_checkpoint(network).provenance)
+    held_out, _ = read_scores(results / "one" / "scores.csv", data / "T", "held_out")
+    assert sets.split.as_trained
+    assert {scan.path for scan in sets.held_out} == {scan.path for scan in held_out}

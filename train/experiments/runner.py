@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import ConfigError, DatasetError
-from nets.checkpoint import save_checkpoint
+from nets.checkpoint import Checkpoint, save_checkpoint
 from scans.folder import ScanFolder
 from train.experiments.classifier import stages_of
 from train.experiments.kinds import options_of, run_of
@@ -80,9 +80,15 @@ def _run(run: Run, folder: Path, key: str) -> Record:
     save_scores(folder / SCORES, run.found.root, parts)
     (folder / EXPERIMENT).write_text(to_toml(run.experiment), encoding="utf-8")
     if outcome.checkpoint is not None:
-        save_checkpoint(outcome.checkpoint, folder / NETWORK)
+        save_checkpoint(_with_split(outcome.checkpoint, run.experiment), folder / NETWORK)
     shutil.rmtree(folder / "models", ignore_errors=True)  # fastai's, of the best epoch
     return save_record(folder, key, run.experiment, row, {name: version(name) for name in ("cordon", "torch", "fastai")})
+
+
+def _with_split(checkpoint: Checkpoint, experiment: Experiment) -> Checkpoint:
+    """The export deals the scans again by what the network says of its split: it must prove on the same held-out ones."""
+    split = {"held_out": str(experiment.split.held_out), "seed": str(experiment.split.seed), "training_seed": str(experiment.seed)}
+    return replace(checkpoint, provenance={**checkpoint.provenance, **split})
 
 
 def _planned(experiment: Experiment, store: DataStore) -> Run:
