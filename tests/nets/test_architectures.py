@@ -26,7 +26,8 @@ def test_a_classifier_gives_one_logit_per_class(name: str) -> None:
 def test_every_family_of_the_sources_has_a_name() -> None:
     families = "resnet18 resnet34 resnet50 resnet101 xresnet18 xresnet34 xresnet50 squeezenet1_0 squeezenet1_1 alexnet densenet121"
     families += " densenet161 densenet169 densenet201 vgg16_bn vgg19_bn googlenet lenet scratch bag_of_tricks six_convolutions"
-    assert set(families.split()) | {"small"} == {name for name in CLASSIFIERS if not name.startswith("fastai/")}
+    widths = {f"six_convolutions_{width}" for width in (8, 16, 24, 48)}  # what a search may choose from
+    assert set(families.split()) | {"small"} | widths == {name for name in CLASSIFIERS if not name.startswith("fastai/")}
     assert ARCHITECTURES.keys() - CLASSIFIERS.keys() == {"siamese", "siamese_small", "autoencoder", "autoencoder_small", *ANOMALY}
 
 
