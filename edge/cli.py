@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"cordon: no command {words[0]!r}; there are: {', '.join(sorted(commands))}", file=sys.stderr)
             return USAGE
     try:
-        return _load(words[0], target)(words[1:])
+        return _run(words[0], target, words[1:])
     except CordonError as exc:
         print(f"cordon {words[0]}: {type(exc).__name__}: {exc}", file=sys.stderr)
         return FAILED
@@ -50,10 +50,11 @@ def _installed() -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=GROUP)}
 
 
-def _load(word: str, target: str) -> Command:
+def _run(word: str, target: str, rest: list[str]) -> int:
     module, _, name = target.partition(":")
     try:
-        return cast("Command", getattr(import_module(module), name))
+        # Commands import what takes seconds only after their --help.
+        return cast("Command", getattr(import_module(module), name))(rest)
     except ModuleNotFoundError as exc:
         raise CordonError(
             f"`cordon {word}` needs a package that is not installed here",

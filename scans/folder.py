@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 from numpy.typing import NDArray
 
-from edge.errors import DatasetError
+from edge.errors import ConfigError, DatasetError
 from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
 from edge.scan_file import kind_of, read_scan
 from scans.unfinished import unfinished
@@ -35,6 +35,7 @@ __all__ = [
     "read_groups",
     "read_image",
     "read_scale",
+    "read_spec",
     "walk_images",
 ]
 
@@ -53,6 +54,7 @@ LABEL_FOLDERS: dict[str, Label] = {
 }
 """Folder names (compared in lower case) and the label they stand for; the Spanish ones are the thesis's."""
 GROUP_COLUMNS = ("group", "scan")
+GROUP_TABLE, SPEC_FILE = "groups.csv", "heightmap.json"
 
 
 class Scale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,9 +101,9 @@ class ScanFolder:
 def find_scans(root: Path, *, table: Path | None = None) -> ScanFolder:
     """Find the scans below `root`'s label folders; groups come from `table`, or the one CSV in `root` that has the columns.
 
-    A scan without a row in the table is a group of its own. Raises DatasetError for a missing folder, missing label folders,
-    no scan under one of the labels, or a table whose label contradicts the folder. Files of an import from the line that was
-    interrupted do not count.
+    A scan without a row in the table, or without a group in its row, is a group of its own. Files of an import from the line that was
+    interrupted do not count. Raises DatasetError for a missing folder, missing label folders, no scan under one of the labels, a
+    groups.csv that names no groups, or a table whose label contradicts the folder; ConfigError for a heightmap.json that does not fit.
     """
     if not root.is_dir():
         raise DatasetError(f"there is no folder {root}", remedy="Give the folder that has good/ and bad/ in it")
@@ -120,8 +122,8 @@ def find_scans(root: Path, *, table: Path | None = None) -> ScanFolder:
                 seen=f"{len(scans)} scans in all",
                 remedy=f"Put {', '.join(SUFFIXES)} files of both labels into good/ and bad/",
             )
-    spec = root / "heightmap.json"
-    return ScanFolder(root, scans, spec_from_json(spec.read_bytes()) if spec.is_file() else None, read_scale(root))
+    spec = root / SPEC_FILE
+    return ScanFolder(root, scans, read_spec(spec) if spec.is_file() else None, read_scale(root))
 
 
 def read_groups(root: Path, table: Path | None = None) -> dict[str, tuple[str, str]]:
@@ -144,19 +146,28 @@ def _groups(root: Path, table: Path | None) -> dict[str, tuple[str, str]]:
     """Group and defect of each file that the table names."""
     tables = [table] if table is not None else sorted(root.glob("*.csv"))
     for path in tables:
-        try:
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as exc:
-            raise DatasetError(f"cannot read the table {path}", seen=exc, remedy="Give a UTF-8 CSV with a header line") from exc
-        column = next((c for c in GROUP_COLUMNS if rows and c in rows[0]), None)
-        if column is not None and "file" in rows[0]:
+        columns, rows = _table(path)
+        column = next((c for c in GROUP_COLUMNS if c in columns), None)
+        if column is not None and "file" in columns and rows:
             return _group_of_file(root, path, rows, column)
+        # Scans that belong together would come apart without a word.
+        if rows and (table is not None or path.name == GROUP_TABLE):
+            remedy = f"Columns must be file and one of {', '.join(GROUP_COLUMNS)}, with commas between them"
+            raise DatasetError(f"{path} names no groups", seen=f"columns {', '.join(columns)}", remedy=remedy)
     if table is not None:
-        raise DatasetError(
-            f"{table} names no groups", seen="no usable columns", remedy=f"Columns must be file and one of {', '.join(GROUP_COLUMNS)}"
-        )
+        raise DatasetError(f"{table} names no groups", seen="no rows", remedy="Give a CSV with a row for each scan")
     return {}
+
+
+def _table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a CSV; missing cells are empty. Raises DatasetError."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark before UTF-8
+            reader = csv.DictReader(file, restval="")
+            rows = list(reader)
+            return list(reader.fieldnames or ()), rows
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise DatasetError(f"cannot read the table {path}", seen=exc, remedy="Give a UTF-8 CSV with a header line") from exc
 
 
 def _group_of_file(root: Path, table: Path, rows: list[dict[str, str]], column: str) -> dict[str, tuple[str, str]]:
@@ -169,20 +180,30 @@ def _group_of_file(root: Path, table: Path, rows: list[dict[str, str]], column: 
         said = LABEL_FOLDERS.get((row.get("label") or "").strip().lower())
         if label is not None and said is not None and label != said:
             raise DatasetError(f"{table} says {said}, the folder says {label}", seen=name, remedy="Correct one of the two")
-        groups[name] = row[column].strip(), (row.get("defect") or "").strip()
+        groups[name] = row[column].strip() or name, (row.get("defect") or "").strip()
     return groups
 
 
 def _listed(path: Path, root: Path) -> frozenset[str]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            names = [row["file"].strip().removeprefix(f"{root.name}/") for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, KeyError) as exc:
-        raise DatasetError(f"cannot read the list of scans to keep aside {path}", seen=exc, remedy="Give a CSV with a column file") from exc
+    columns, rows = _table(path)
+    if "file" not in columns:
+        seen = f"columns {', '.join(columns)}"
+        raise DatasetError(f"cannot read the list of scans to keep aside {path}", seen=seen, remedy="Give a CSV with a column file")
+    names = [row["file"].strip().removeprefix(f"{root.name}/") for row in rows]
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         raise DatasetError(f"{path} lists scans that {root} does not have", seen=missing[:3], remedy="List files relative to the folder")
     return frozenset(names)
+
+
+def read_spec(path: Path) -> HeightmapSpec:
+    """A heightmap spec from its JSON file. Raises ConfigError naming the file."""
+    try:
+        return spec_from_json(path.read_bytes())
+    except OSError as exc:
+        raise ConfigError(f"cannot read the heightmap spec {path}", seen=exc.strerror, remedy="Check the path") from exc
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc.what}", seen=exc.seen, remedy=exc.remedy) from exc
 
 
 def read_scale(root: Path) -> Scale:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import ConfigError, DatasetError
-from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
 from train.options import RECIPES, TrainingOptions, recipe
 from train.report import metrics_path, save_json
 
 if TYPE_CHECKING:
+    from edge.inspector.heightmap.spec import HeightmapSpec
     from train.fast import Learner
 
 TOOLS = {
@@ -42,12 +42,13 @@ def main(argv: Sequence[str]) -> int:
         seed=arguments.seed,
         threads=arguments.threads,
     )
-    spec = None if arguments.spec is None else _read_spec(arguments.spec)
     if arguments.keep_aside is not None and (arguments.router or arguments.folds is not None):
         raise DatasetError("--keep-aside is for one typology", seen="--router or --folds", remedy="Leave it out")
     _require_classifier(options.architecture)
-    from train.checks import say_device  # noqa: PLC0415 - OpenCV, PyTorch, fastai and scikit-learn take seconds that --help should not
+    from scans.folder import read_spec  # noqa: PLC0415 - OpenCV, PyTorch, fastai and scikit-learn take seconds that --help should not
+    from train.checks import say_device  # noqa: PLC0415
 
+    spec = None if arguments.spec is None else read_spec(arguments.spec)
     say_device(options.threads)
     if arguments.folds is not None:
         _cross_validate(arguments, options, spec)
@@ -152,10 +153,3 @@ def _print_written(path: Path, refused: int) -> None:
     if refused:
         print(f"{refused} bad scans took no part: the box refuses them before any network (constant or empty)")
     print(f"written: {path} and {metrics_path(path).name}")
-
-
-def _read_spec(path: Path) -> HeightmapSpec:
-    try:
-        return spec_from_json(path.read_bytes())
-    except OSError as exc:
-        raise ConfigError(f"cannot read the heightmap spec {path}", seen=exc.strerror, remedy="Check --spec") from exc

@@ -137,3 +137,23 @@ def test_scans_kept_aside_are_left_out_and_unknown_ones_refused(tmp_path: Path) 
 def test_more_than_half_may_be_held_out(tmp_path: Path) -> None:
     training, held_out = split_by_group(find_scans(_folder(tmp_path)).scans, held_out=0.8, seed=1)
     assert [len(training), len(held_out)] == [4, 16]
+
+
+def test_a_table_saved_by_a_spreadsheet_with_a_mark_still_groups(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    (tmp_path / "groups.csv").write_text("file,group\ngood/0.png,p\nbad/0.png,p\n", encoding="utf-8-sig")
+    assert sum(scan.group == "p" for scan in find_scans(tmp_path).scans) == 2
+
+
+def test_a_scan_whose_group_is_left_empty_is_a_group_of_its_own(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    (tmp_path / "groups.csv").write_text("file,group\ngood/0.png,\ngood/1.png\n", encoding="utf-8")
+    assert len({scan.group for scan in find_scans(tmp_path).scans}) == 20
+
+
+@pytest.mark.parametrize("text", ["file;group\ngood/0.png;p\n", "name,weld\ngood/0.png,p\n"])
+def test_groups_that_cannot_be_used_are_refused_and_not_passed_over(tmp_path: Path, text: str) -> None:
+    _folder(tmp_path)
+    (tmp_path / "groups.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"groups\.csv names no groups"):
+        find_scans(tmp_path)

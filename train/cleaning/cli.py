@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.errors import ConfigError, DatasetError
-from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
+from edge.errors import DatasetError
+from scans.folder import read_spec
 from train.cleaning.apply import apply_review, finish_interrupted, undo_step
 from train.cleaning.journal import Step, read_steps
 
@@ -82,7 +82,7 @@ def _find(arguments: argparse.Namespace) -> None:
         folds=arguments.folds,
         size=arguments.size,
         table=arguments.table,
-        spec=_spec(arguments.spec),
+        spec=None if arguments.spec is None else read_spec(arguments.spec),
     )
     findings = find_issues(arguments.folder, request, out / "folds")
     entries = review_entries(findings.evidence, top=arguments.top)
@@ -103,15 +103,6 @@ def _folder_outside(out: Path, folder: Path) -> Path:
     except OSError as exc:
         raise DatasetError(f"cannot make the folder {out}", seen=exc.strerror, remedy="Choose an --out you may write to") from exc
     return out
-
-
-def _spec(path: Path | None) -> HeightmapSpec | None:
-    if path is None:
-        return None
-    try:
-        return spec_from_json(path.read_bytes())
-    except OSError as exc:
-        raise ConfigError(f"cannot read the heightmap spec {path}", seen=exc.strerror, remedy="Check --spec") from exc
 
 
 def _print_summary(findings: Findings, entries: Sequence[Entry]) -> None:

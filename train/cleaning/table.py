@@ -77,8 +77,8 @@ def table_of(root: Path, given: Path | None = None) -> GroupTable:
 
 def _read(path: Path) -> GroupTable | None:
     try:
-        text = path.read_bytes().decode("utf-8")
-        reader = csv.DictReader(io.StringIO(text, newline=""), restkey="")
+        text = path.read_bytes().decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", restval="")
         rows = tuple({name: value for name, value in row.items() if name} for row in reader)
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
         raise DatasetError(f"cannot read the table {path}", seen=exc, remedy="Give a UTF-8 CSV with a header line") from exc

@@ -29,6 +29,7 @@ def main(argv: Sequence[str]) -> int:
         runs = plan(experiments, arguments.data, arguments.out)
         say_device(arguments.threads)
         records = run_all(runs, arguments.out, resume=arguments.resume)
+    print("held-out scans, judged at the threshold that each run's validation scans chose:")
     width = max(len(record.experiment.name) for record in records)
     print(f"{'':{width}s} {'AUROC':>7s} {'error':>7s} {'95 %':>15s} {'escapes':>8s} {'overkills':>9s} {'seconds':>8s}")
     for record in records:

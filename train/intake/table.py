@@ -56,7 +56,7 @@ def _change(root: Path, dropped: Collection[str], added: Sequence[Mapping[str, s
 
 def _read(path: Path) -> list[list[str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
         raise DatasetError(f"cannot read the table {path}", seen=exc, remedy="Give a UTF-8 CSV with a header line") from exc

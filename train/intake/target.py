@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import DatasetError
-from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow, spec_from_json
-from scans.folder import LABEL_FOLDERS, SUFFIXES, Label, Scale, kind_of, read_image, read_scale
+from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow
+from scans.folder import LABEL_FOLDERS, SUFFIXES, Label, Scale, kind_of, read_image, read_scale, read_spec
 from scans.unfinished import unfinished
 from train.intake.images import Frame, content_hash
 from train.intake.progress import shown
@@ -50,7 +50,7 @@ def read_target(root: Path) -> Target:
     return Target(
         root=root,
         folders=_folders(root, found),
-        spec=spec_from_json(spec.read_bytes()) if spec.is_file() else ANY_SPEC,
+        spec=read_spec(spec) if spec.is_file() else ANY_SPEC,
         scale=read_scale(root),
         scaled=(root / "scan.toml").is_file(),
         formats=formats,
