@@ -1,4 +1,4 @@
-"""`cordon bundle verify|show|diff|similar`: is it genuine, what is in it, what changed, and which known welds look like a scan."""
+"""`cordon bundle ...`: is it genuine, what is in it, what changed, which known welds look like a scan; and the bundles of this box."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.bundle import open_bundle
+from edge.bundles.cli import WORDS, add_words, run_word
 from edge.errors import CordonError
 
 SAME, DIFFERENT, TROUBLE = 0, 1, 2
@@ -16,8 +17,10 @@ SAME, DIFFERENT, TROUBLE = 0, 1, 2
 
 
 def bundle_main(argv: Sequence[str]) -> int:
-    """Run one of the four words. Raises BundleError, and for `similar` ConfigError, FrameError or EngineError."""
+    """Run one word. Raises BundleError; `similar` and the store's words also ConfigError, FrameError, KnownAnswerError or EngineError."""
     arguments = _parser().parse_args(argv)
+    if arguments.action in WORDS:
+        return run_word(arguments)
     keys = tuple(key.strip().lower() for key in arguments.key)
     if arguments.action == "diff":
         return _diff(arguments.first, arguments.second, keys)
@@ -39,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("first", type=Path)
     diff.add_argument("second", type=Path)
     _add_similar(words.add_parser("similar", parents=[common], help="known welds that look like a scan; no verdict"))
+    add_words(words)
     return parser
 
 

@@ -24,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def bundle(argv: Sequence[str]) -> int:
-    """`cordon bundle verify|show|diff|similar ...`: signed bundles, explained and compared."""
+    """`cordon bundle verify|show|diff|similar|install|activate|...`: signed bundles, explained, compared and put into use."""
     from edge.bundle_cli import bundle_main  # noqa: PLC0415
 
     return bundle_main(argv)

@@ -178,6 +178,35 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         _between("inspector.archive.accepts_every", self.accepts_every, 0, 1_000_000)
 
 
+class BundlesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[inspector.bundles]`: the store that `cordon bundle install` fills, in place of one file in `inspector.bundle`."""
+
+    folder: Path = Path("/var/lib/cordon/bundles")
+    """Written by root, read by the inspector."""
+    line: str = ""
+    """The name that bundles carry; empty: that of the first one activated."""
+    min_version: int = 1
+    """Nothing older is used, whatever the store remembers."""
+    typologies: tuple[str, ...] = ()
+    """What a bundle must be able to judge, besides what the recipes name."""
+    revoked_keys: tuple[str, ...] = ()
+    """Public keys, 64 hex digits each, that count no more, trusted or not."""
+    revoked_bundles: tuple[str, ...] = ()
+    """Hashes, 64 hex digits each, of bundles that are used no more."""
+    fallback: bool = True
+    """The inspector starts with the bundle before the active one when that cannot be loaded or proved."""
+    proof_s: float = 300.0
+    """The longest that the golden inputs may take at activation."""
+
+    def __post_init__(self) -> None:
+        _between("inspector.bundles.min_version", self.min_version, 1, 2**53)
+        _between("inspector.bundles.proof_s", self.proof_s, 0.1, 3_600)
+        _hex_digits("inspector.bundles.revoked_keys", self.revoked_keys)
+        _hex_digits("inspector.bundles.revoked_bundles", self.revoked_bundles)
+        for name in self.typologies:
+            _name("inspector.bundles.typologies", name)
+
+
 Explain = Literal["none", "rejects", "all"]
 """Of which judged frames the record says where the networks saw what they call bad."""
 
@@ -185,10 +214,12 @@ Explain = Literal["none", "rejects", "all"]
 class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[inspector]`: cameras, the bundle and how it is run."""
 
-    bundle: Path
     trusted_keys: tuple[str, ...]
     """Ed25519 public keys, 64 hex digits each, as `cordon keys new` prints them."""
     camera: tuple[CameraConfig, ...]
+    bundle: Path | None = None
+    """The bundle's file; left out where `bundles` is given."""
+    bundles: BundlesConfig | None = None
     backend: Literal["openvino", "tensorrt", "tensorrt_rtx"] = "openvino"
     """The CPU, or a GPU with TensorRT or TensorRT-RTX."""
     gpu: GpuConfig | None = None
@@ -205,6 +236,8 @@ class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Frames ZeroMQ may hold per camera; bounds memory together with max_frame_bytes."""
 
     def __post_init__(self) -> None:
+        one = (self.bundle is None) != (self.bundles is None)
+        _require(one, "inspector.bundle", self.bundle or "missing", "Give the bundle's file, or the table [inspector.bundles]: one of them")
         _keys("inspector.trusted_keys", self.trusted_keys, "Run `cordon keys new` and paste the public key")
         if self.backend != "openvino":
             remedy = "Add [inspector.gpu] with engines and box_keys; docs/gpu.md has an example"
@@ -271,8 +304,12 @@ def _between(key: str, value: float, low: float, high: float) -> None:
 
 def _keys(key: str, values: tuple[str, ...], remedy: str) -> None:
     _require(bool(values), key, values, remedy)
+    _hex_digits(key, values)
+
+
+def _hex_digits(key: str, values: tuple[str, ...]) -> None:
     for value in values:
-        _require(re.fullmatch(r"[0-9a-f]{64}", value) is not None, key, value, "A public key is 64 lower-case hex digits")
+        _require(re.fullmatch(r"[0-9a-f]{64}", value) is not None, key, value, "A key or a bundle's hash is 64 lower-case hex digits")
 
 
 def _name(key: str, value: str) -> None:

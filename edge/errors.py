@@ -5,7 +5,9 @@ CordonError
 ├── BundleError              the bundle may not be used
 │   ├── BundleFormatError    not a bundle, truncated, or a manifest that does not fit the schema
 │   ├── BundleSignatureError unsigned, altered, or signed by a key this box does not trust
-│   └── BundleContentError   a file of the bundle is missing or differs from its SHA-256
+│   ├── BundleContentError   a file of the bundle is missing or differs from its SHA-256
+│   ├── BundlePolicyError    genuine, but not for this box: revoked, too old, of another line
+│   └── StoreError           the box's folder of bundles cannot be trusted or used
 ├── KnownAnswerError         a golden input did not give the score the bundle promises
 ├── EngineError              a network could not be compiled or run
 │   ├── EngineTrustError     an engine's bytes or record are not what the box's key vouches for, or others can write them
@@ -62,6 +64,14 @@ class BundleSignatureError(BundleError):
 
 class BundleContentError(BundleError):
     """A file of the bundle is missing or differs from its SHA-256."""
+
+
+class BundlePolicyError(BundleError):
+    """The bundle is genuine, but not for this box: revoked, too old, of another line, or without a typology that is needed."""
+
+
+class StoreError(BundleError):
+    """The box's folder of bundles cannot be trusted or used."""
 
 
 class KnownAnswerError(CordonError):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.bundle import open_bundle
+from edge.bundles.opening import open_configured
 from edge.config import load_config
 from edge.engines.backend import load_backend
 from edge.engines.box import box_facts, difference
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--optimization-level", type=int, default=BuildOptions().optimization_level, metavar="N", help="0 to 5")
     build.add_argument("--device-target", nargs="+", default=[], metavar="SM89", help="TensorRT-RTX: GPU generations to build for")
     build.add_argument("--device", default="gpu", help="gpu; nothing else is supported")
+    build.set_defaults(opened=None)
     build.add_argument("--force", action="store_true", help="build also what is up to date")
     listing = actions.add_parser("list", help="what is there, and does it fit this box")
     listing.add_argument("folder", type=Path, metavar="DIR")
@@ -62,11 +64,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _configured(arguments: argparse.Namespace) -> bool:
-    """Take what the configuration says; False when it names no GPU. Raises ConfigError."""
+    """Take what the configuration says; False when it names no GPU. Raises ConfigError or BundleError."""
     inspector = load_config(arguments.config).inspector
     if inspector.backend == "openvino" or inspector.gpu is None:
         return False
-    arguments.bundle, arguments.key = inspector.bundle, list(inspector.trusted_keys)
+    arguments.opened = open_configured(inspector)
     arguments.backend, arguments.out = inspector.backend, inspector.gpu.engines
     return True
 
@@ -90,7 +92,7 @@ def _build(arguments: argparse.Namespace) -> int:
         device=arguments.device,
     )
     key = None if arguments.box_key is None else read_private_key(arguments.box_key, "box key", EngineError)
-    bundle = open_bundle(arguments.bundle, tuple(arguments.key))
+    bundle = arguments.opened or open_bundle(arguments.bundle, tuple(arguments.key))
     shown = reporter()
     store = EngineStore(arguments.out)
     try:

@@ -16,7 +16,8 @@ from types import FrameType
 import cv2
 import zmq
 
-from edge.bundle import open_bundle
+from edge.bundle import Bundle
+from edge.bundles.opening import open_configured, open_spare
 from edge.config import Config, load_config
 from edge.contract import Expect, Reason, Settled
 from edge.errors import BundleError, ContractError, CordonError, EngineError, FrameError, GpuError, KnownAnswerError
@@ -61,6 +62,7 @@ class InspectorDaemon:
         self._feeds = [self._subscribe(index) for index in range(len(self._config.camera))]
         self._stopping = self._ready = False
         self._expected: Expect | None = None
+        self._fallback: BundleError | None = None
         self._rehearsal = Rehearsal()
         self._archive = Archive(self._config.archive) if self._config.archive is not None else None
         self._faults: deque[float] = deque(maxlen=ENGINE_FAULTS)
@@ -128,13 +130,27 @@ class InspectorDaemon:
 
     def _load(self) -> Loaded:
         try:
-            bundle = open_bundle(self._config.bundle, self._config.trusted_keys)
-            self._milestone(f"bundle {bundle.manifest.name} version {bundle.manifest.version} verified, hash {bundle.hash[:12]}")
-            loaded = load(bundle, self._config, progress=self._progress)
+            return self._load_active()
         except (BundleError, KnownAnswerError, EngineError) as exc:
             self._tell_fault(exc)
             self.close()
             raise
+
+    def _load_active(self) -> Loaded:
+        try:
+            return self._prove(open_configured(self._config))
+        except (BundleError, KnownAnswerError, EngineError) as exc:
+            spare = open_spare(self._config, exc)
+            if spare is None:
+                raise
+            bundle, self._fallback = spare
+        log.error("%s", self._fallback)
+        self._tell_fallback()
+        return self._prove(bundle)
+
+    def _prove(self, bundle: Bundle) -> Loaded:
+        self._milestone(f"bundle {bundle.manifest.name} version {bundle.manifest.version} verified, hash {bundle.hash[:12]}")
+        loaded = load(bundle, self._config, progress=self._progress)
         self._milestone(f"{len(loaded.judges)} typologies on {loaded.backend}, {loaded.known_answers} golden inputs agreed")
         return loaded
 
@@ -157,6 +173,11 @@ class InspectorDaemon:
             time.sleep(0.01)
         log.warning("the gate could not be told of the fault: nobody listens at its socket")
 
+    def _tell_fallback(self) -> None:
+        """As a fault, so that the records have it; what follows says that there is a bundle all the same."""
+        if self._fallback is not None and self._gate.connected:
+            self._gate.send(self._status.state(ready=False, camera_alive=False, fault=self._fallback))
+
     def _milestone(self, text: str) -> None:
         log.info("%s (%.2f s)", text, time.monotonic() - self._started)
 
@@ -167,6 +188,7 @@ class InspectorDaemon:
             self._milestone(f"connected to the gate; {self._gate.undelivered} messages were dropped while it was away")
             self._gate.undelivered = 0
             self._told = ()
+            self._tell_fallback()
         if self._gate.fileno() != self._polled_gate:
             if self._polled_gate >= 0:
                 self._poller.unregister(self._polled_gate)
