@@ -282,3 +282,26 @@ def test_the_export_proves_on_the_scans_that_the_run_held_out(data: Path, tmp_pa
     held_out, _ = read_scores(results / "one" / "scores.csv", data / "T", "held_out")
     assert sets.split.as_trained
     assert {scan.path for scan in sets.held_out} == {scan.path for scan in held_out}
+
+
+def test_a_calibration_is_inside_the_network_and_the_row_says_what_it_did(data: Path, tmp_path: Path) -> None:
+    texts = [ONE.replace('"one"', f'"{way}"') + f'calibrate = "{way}"\n' for way in ("no", "temperature")]
+    results = run(data, tmp_path, *texts)
+    plain, cooled = ((read_scores(results / name / "scores.csv", data / "T", "held_out")[1]) for name in ("no", "temperature"))
+    note = rows(results)["temperature"]["notes"]
+    assert note.startswith("temperature: scale ")
+    assert rows(results)["no"]["notes"] == ""
+    assert list(np.argsort(plain)) == list(np.argsort(cooled))
+    assert not np.allclose(plain, cooled, atol=1e-4)
+    network = load_checkpoint(results / "temperature" / "network.safetensors")
+    scans, badness = read_scores(results / "temperature" / "scores.csv", data / "T", "held_out")
+    images = heightmaps(scans, PreparedScan(network.heightmap, find_scans(data / "T").scale))
+    assert np.allclose(probabilities(network, images)[:, 0], badness, atol=1e-5)
+
+
+def test_only_a_classifier_is_calibrated(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('name = "a"\nkind = "anomaly"\ndata = "T"\ncalibrate = "platt"\n')
+    with pytest.raises(ConfigError, match="calibrate cannot be used") as caught:
+        main(["run", str(tmp_path / "a.toml"), "--data", str(data), "--out", str(tmp_path / "out")])
+    assert "leave it out" in str(caught.value)
+    assert not (tmp_path / "out").exists()

@@ -16,6 +16,7 @@ import msgspec
 from edge.errors import ConfigError, DatasetError
 from nets.checkpoint import Checkpoint, save_checkpoint
 from scans.folder import ScanFolder
+from train.experiments.calibration import calibrated
 from train.experiments.classifier import stages_of
 from train.experiments.kinds import options_of, run_of
 from train.experiments.networks import check_network, check_size, check_weights
@@ -74,7 +75,7 @@ def _run(run: Run, folder: Path, key: str) -> Record:
     """Train, score, and write the folder; the record comes last."""
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    outcome = run_of(run.experiment.kind)(run.experiment, run.task, folder)
+    outcome = calibrated(run.experiment, run_of(run.experiment.kind)(run.experiment, run.task, folder))
     row = row_of(run.experiment, outcome, seconds=time.monotonic() - started)
     parts = {"validation": (outcome.validation, outcome.validation_badness), "held_out": (outcome.held_out, outcome.badness)}
     save_scores(folder / SCORES, run.found.root, parts)

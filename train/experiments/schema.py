@@ -161,6 +161,9 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     escape_rate: float | None = None
     """Instead: the highest threshold that accepts at most this fraction of the validation scans' bad welds."""
 
+    calibrate: Literal["no", "temperature", "platt"] = "no"
+    """Classifiers: probabilities calibrated on the validation scans, inside the network's last layer."""
+
     options: dict[str, Any] = {}
     """Siamese, autoencoder, anomaly: the options of that kind of network, by name."""
     members: tuple[str, ...] = ()
@@ -201,6 +204,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         _require(not committee or len(set(self.members)) > 1, "members", list(self.members), "Name two or more different runs")
         _require(committee or not self.members, "members", self.kind, 'Only kind = "committee" has members')
         alone = self.kind in ("classifier", "search")
+        _require(alone or self.calibrate == "no", "calibrate", self.kind, "Only a classifier's scores are calibrated: leave it out")
         _require(not (alone and self.options), "options", list(self.options), "Options of a classifier are keys of the file itself")
         tuned = self.fine_tune is None or self.pretrained is not False
         _require(tuned, "fine_tune", "pretrained = false", 'Add pretrained = true, or "if available": fresh weights must not be frozen')

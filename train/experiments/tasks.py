@@ -12,9 +12,9 @@ import numpy as np
 
 from edge.errors import DatasetError
 from edge.inspector.heightmap.spec import HeightmapSpec, spec_to_json
+from scans.checks import check_scans
 from scans.folder import Label, Scan, ScanFolder, find_scans
 from scans.split import split_by_group
-from train.checks import check_scans
 from train.experiments.schema import Experiment
 from train.learner import DEFAULT_SPEC, Task
 from train.metrics import Scores
