@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import DatasetError
-from edge.inspector.heightmap.spec import HeightmapSpec, spec_from_json
+from edge.inspector.heightmap.spec import HeightmapSpec
 from export.order import DEFAULT_HELD_OUT, DEFAULT_SEED, TypologyOrder
-from scans.folder import Scan, ScanFolder, find_scans
+from scans.folder import SPEC_FILE, Scan, ScanFolder, find_scans, read_spec
 from scans.split import split_by_group
 
 UNRECORDED = -1.0
@@ -69,14 +69,11 @@ def find_sets(order: TypologyOrder, *provenances: dict[str, str]) -> Sets:
 
 
 def heightmap_of(path: Path | None, scans: Path) -> HeightmapSpec | None:
-    """The spec of `path`, else of the folder's heightmap.json, else none. Raises DatasetError or ConfigError."""
-    file = path if path is not None else scans / "heightmap.json"
-    try:
-        return spec_from_json(file.read_bytes())
-    except OSError as exc:
-        if path is None:
-            return None
-        raise DatasetError(f"cannot read the heightmap spec {path}", seen=exc.strerror, remedy="Check the path") from exc
+    """The spec of `path`, else of the folder's heightmap.json, else none. Raises ConfigError naming the file."""
+    if path is not None:
+        return read_spec(path)
+    file = scans / SPEC_FILE
+    return read_spec(file) if file.is_file() else None
 
 
 def _number(provenance: dict[str, str], key: str, default: float) -> float:

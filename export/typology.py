@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -28,6 +28,7 @@ from export.proof.similar import similar_file
 from export.sets import Sets, find_sets, heightmap_of
 from export.sources.load import Source, load_source
 from export.sources.pixels import require_same_pixels
+from scans.checks import check_scans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,7 @@ def _material(sources: Sequence[Source], order: TypologyOrder, progress: Progres
         sets = find_sets(order, *(source.provenance for source in sources))
         if not order.mixed_sizes:
             require_one_size((*sets.training, *sets.held_out))
+        check_scans(replace(sets.folder, scans=(*sets.training, *sets.held_out)), mixed_sizes=order.mixed_sizes)
         training = prepare_scans(candidates(sets.training), spec, sets.folder.scale)
         proof = prepare_scans(sets.held_out, spec, sets.folder.scale)
         note.text = f"{len(sets.training)} training, {len(proof.images)} held out"

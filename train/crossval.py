@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from edge.errors import DatasetError
 from edge.inspector.heightmap.spec import HeightmapSpec
 from nets.checkpoint import save_checkpoint
+from scans.checks import check_scans
 from scans.folder import Scan, find_scans
 from scans.split import folds_by_group
 from train.baseline import BASELINES, baseline_badness
-from train.checks import check_scans
 from train.data import PreparedScan, usable
 from train.learner import fit
 from train.metrics import Judgement, Metrics, Scores, judge, measure, threshold_for

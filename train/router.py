@@ -10,9 +10,9 @@ import numpy as np
 from edge.errors import DatasetError
 from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow
 from nets.checkpoint import Checkpoint
+from scans.checks import check_scans
 from scans.folder import LABEL_FOLDERS, Scale, ScanFolder, find_scans
 from scans.split import split_by_group
-from train.checks import check_scans
 from train.fast import Learner
 from train.learner import DEFAULT_SPEC, Fitted, Task, fit
 from train.options import TrainingOptions

@@ -9,9 +9,9 @@ import numpy as np
 
 from edge.inspector.heightmap.spec import HeightmapSpec
 from nets.checkpoint import Checkpoint
+from scans.checks import check_scans
 from scans.folder import Scan, ScanFolder, find_scans
 from scans.split import split_by_group
-from train.checks import check_scans
 from train.fast import Learner
 from train.learner import DEFAULT_SPEC, Fitted, Task, fit
 from train.metrics import Metrics, Scores, Truth, measure

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge.errors import DatasetError
+from edge.errors import ConfigError, DatasetError
 from export.order import TypologyOrder
 from export.sets import find_sets, heightmap_of
 
@@ -70,5 +70,5 @@ def test_a_list_of_other_scans_is_refused(order: TypologyOrder, tmp_path: Path, 
 
 def test_a_folder_may_come_without_a_heightmap_but_a_named_file_must_exist(tmp_path: Path) -> None:
     assert heightmap_of(None, tmp_path) is None
-    with pytest.raises(DatasetError, match="cannot read the heightmap spec"):
+    with pytest.raises(ConfigError, match="cannot read the heightmap spec"):
         heightmap_of(tmp_path / "missing.json", tmp_path)

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from edge.errors import DatasetError
+from scans.checks import check_scans
 from scans.folder import find_scans
-from train.checks import check_scans
 from train.cli import main
 from train.memory import keep_freed_memory
 
