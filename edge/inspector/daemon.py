@@ -18,6 +18,7 @@ import zmq
 
 from edge.bundle import Bundle
 from edge.bundles.opening import open_configured, open_spare
+from edge.bundles.starts import Starts
 from edge.config import Config, load_config
 from edge.contract import Expect, Reason, Settled
 from edge.errors import BundleError, ContractError, CordonError, EngineError, FrameError, GpuError, KnownAnswerError
@@ -63,6 +64,7 @@ class InspectorDaemon:
         self._stopping = self._ready = False
         self._expected: Expect | None = None
         self._fallback: BundleError | None = None
+        self._starts = Starts(config.gate.socket.with_name("inspector.starts") if self._config.bundles is not None else None)
         self._rehearsal = Rehearsal()
         self._archive = Archive(self._config.archive) if self._config.archive is not None else None
         self._faults: deque[float] = deque(maxlen=ENGINE_FAULTS)
@@ -138,12 +140,18 @@ class InspectorDaemon:
 
     def _load_active(self) -> Loaded:
         try:
-            return self._prove(open_configured(self._config))
+            bundle = open_configured(self._config)
+            self._starts.begin(bundle.hash)
+            loaded = self._prove(bundle)
         except (BundleError, KnownAnswerError, EngineError) as exc:
             spare = open_spare(self._config, exc)
             if spare is None:
+                self._starts.through()
                 raise
             bundle, self._fallback = spare
+        else:
+            self._starts.through()
+            return loaded
         log.error("%s", self._fallback)
         self._tell_fallback()
         return self._prove(bundle)
