@@ -60,6 +60,12 @@ def test_the_line_s_prior_counts_not_that_of_the_scans() -> None:
     assert judged(*more_bad, 0.5, costs).cost == judged(BAD, BADNESS, 0.5, costs).cost == pytest.approx(0.2 * 3 * 1 / 5)
 
 
+def test_the_bound_of_the_cost_shares_the_doubt_between_both_rates() -> None:
+    costs = Costs(escape=3.0, bad_share=0.2)
+    found = judged(BAD, BADNESS, 0.5, costs)
+    assert found.cost_below == pytest.approx(costs.per_weld(rate(1, 5, confidence=0.975).below, rate(0, 5, confidence=0.975).below))
+
+
 def test_an_escape_rate_is_shown_and_not_merely_seen() -> None:
     bad = np.array([True] * 200 + [False] * 200)
     badness = np.linspace(0.99, 0.01, 400)
