@@ -330,3 +330,15 @@ def test_a_journal_that_cannot_be_read_stops_everything(folder: Path, tmp_path: 
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": "cordon-cleaning-9"}))
     with pytest.raises(DatasetError, match="another release"):
         undo_step(folder)
+
+
+@pytest.mark.parametrize("text", ["file,label,group,defect\n", "\ufefffile,group\r\ngood/0.png,p\r\n"])
+def test_a_table_with_columns_only_or_with_a_spreadsheets_mark_takes_the_new_groups(folder: Path, tmp_path: Path, text: str) -> None:
+    (folder / "groups.csv").write_text(text, encoding="utf-8", newline="")
+    before = tree(folder)
+    apply_review(folder, write_review(folder, tmp_path / "review.csv", {"good/1.png": "regroup q"}))
+    groups = {scan.path.name: scan.group for scan in find_scans(folder).scans if scan.label == "good"}
+    assert groups["1.png"] == "q"
+    assert groups["0.png"] == ("p" if "p\r" in text else "good/0.png")
+    undo_step(folder)
+    assert tree(folder) == before

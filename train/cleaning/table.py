@@ -65,12 +65,15 @@ def table_of(root: Path, given: Path | None = None) -> GroupTable:
     """
     for path in [given] if given is not None else sorted(root.glob("*.csv")):
         table = _read(path)
-        if table is not None:
+        if table is not None and table.rows:
             return table
     if given is not None:
         raise DatasetError(f"{given} names no groups", seen="no usable columns", remedy="Columns must be file and group or scan")
     path = root / "groups.csv"
     if path.exists():
+        table = _read(path)
+        if table is not None:  # an import that was undone leaves the line of columns
+            return table
         raise DatasetError(f"{path} names no groups", seen="no usable columns", remedy="Correct it, or move it away")
     return GroupTable(path=path, columns=NEW_COLUMNS, rows=(), exists=False)
 
@@ -83,6 +86,6 @@ def _read(path: Path) -> GroupTable | None:
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
         raise DatasetError(f"cannot read the table {path}", seen=exc, remedy="Give a UTF-8 CSV with a header line") from exc
     columns = tuple(reader.fieldnames or ())
-    if not rows or "file" not in columns or not any(name in columns for name in GROUP_COLUMNS):
+    if "file" not in columns or not any(name in columns for name in GROUP_COLUMNS):
         return None
     return GroupTable(path=path, columns=columns, rows=rows, newline="\r\n" if "\r\n" in text else "\n")

@@ -41,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
     plan = _planned(arguments, matched, typology)[1] if arguments.dry_run else _import(arguments, matched, typology, export, labels)
     for line in table(matched.relabelled, plan, typology):
         print(line)
+    if arguments.dry_run:
+        print(f"--dry-run: nothing was written to {arguments.into}", file=sys.stderr)
     for line in remarks(found, plan, matched.unmatched, labels.unlabelled):
         print(line, file=sys.stderr)
     return 0
