@@ -146,3 +146,14 @@ def test_more_references_than_good_training_scans_are_refused(task: Task) -> Non
 def test_an_option_out_of_range_is_refused(name: str, value: float) -> None:
     with pytest.raises(DatasetError, match=name):
         SiameseOptions(**{name: value})  # type: ignore[arg-type]
+
+
+def test_the_verdict_is_the_mean_over_the_references_each_compared_as_a_pair() -> None:
+    torch.manual_seed(0)
+    network = SiameseNetwork(body="small").eval()
+    features, references = torch.randn(3, network.features), torch.randn(4, network.features)
+    with torch.inference_mode():
+        badness = network.badness(features, network.right(references)[None])
+        pairs = network.compare(features[:, None], references[None]).softmax(2)[:, :, 1]
+    assert pairs.std(1).min() > 0
+    assert torch.allclose(badness, pairs.mean(1, keepdim=True), atol=1e-6)
