@@ -380,6 +380,10 @@ TAMPERED: dict[str, tuple[Callable[[Store, str], object], str]] = {
     "highest lowered with a checksum": (lambda s, _: change_state(s, highest=1), "do not fit"),
     "floor lifted with a checksum": (lambda s, _: change_state(s, floor=3), "cannot be trusted"),
     "negative floor with a checksum": (lambda s, _: change_state(s, floor=-1), "cannot be trusted"),
+    "another version claimed with a checksum": (
+        lambda s, n: change_state(s, floor=5, highest=9, previous="", proved={n: Proof(version=9, answers=6, backend="")}),
+        "older than the floor",
+    ),
     "never proved made active": (lambda s, _: change_state(s, active=install(s, made(9))), "never proved"),
     "active names a path": (lambda s, _: change_state(s, active="../../evil"), "never proved"),
     "active names nothing": (lambda s, _: change_state(s, active=""), "no bundle is active"),
