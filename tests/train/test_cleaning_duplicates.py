@@ -116,3 +116,9 @@ def test_planted_wrong_labels_are_the_suspects_and_confusion_names_their_kind() 
     assert (rows[0].defect, rows[0].scans, rows[0].wrong, rows[0].judged_bad) == ("pore", 20, (2, 2, 2), (18, 18, 18))
     assert {row.defect: row.wrong for row in rows}["cut"] == (0, 0, 0)
     assert replace(rows[0], label="good").wrong == (18, 18, 18)
+
+
+def test_a_label_is_an_error_only_where_every_split_contradicts_it() -> None:
+    scans = (*(_scan(n, "good", f"g{n}") for n in range(10)), *(_scan(n, "bad", f"b{n}") for n in range(10, 18)))
+    badness = np.array([[0.05] * 8 + [0.9, 0.45] + [0.6] * 8, [0.05] * 8 + [0.9, 0.99] + [0.7] * 8])
+    assert np.flatnonzero(judge_labels(scans, badness).error).tolist() == [8]
