@@ -23,6 +23,7 @@ _APART = {
     "records": "bench.records_bench",
     "explain": "bench.explain_bench",
     "pointing": "bench.pointing",
+    "recipes": "bench.recipes",
 }
 """Measurements that need nothing of the others: a box has neither PyTorch nor FastAPI."""
 
