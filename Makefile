@@ -103,7 +103,7 @@ recipes-data: $(INSTALLED) ## what the recipes learn from: nine simulated typolo
 
 recipes: $(INSTALLED) ## every recipe of recipes/ on that data, and the tables of docs/recipes.md from the results (long)
 	@test -d build/recipes/data || $(MAKE) recipes-data
-	@.venv/bin/cordon train run $(filter-out $(if $(SCANS),,recipes/real.toml),$(wildcard recipes/*.toml)) --data build/recipes/data --out build/recipes/out --resume
+	@.venv/bin/cordon train run $(filter-out $(if $(SCANS),,recipes/real%),$(wildcard recipes/*.toml)) --data build/recipes/data --out build/recipes/out --resume
 	@.venv/bin/cordon bench recipes docs/recipes.md build/recipes/out/results.csv
 
 cubins: $(INSTALLED) ## compile the heightmap's kernels for all GPUs, with nvcc and, for CUDA 12 drivers, NVRTC

@@ -99,7 +99,6 @@ def encode_rate(messages: Sequence[Message], direction: Direction, framing: Fram
 def _median_s(work: Callable[[], None], runs: int) -> float:
     """Median seconds of `runs` calls after one that warms up, without the garbage collector."""
     work()
-    gc.collect()
     gc.disable()
     try:
         taken = []
@@ -122,6 +121,7 @@ def main(argv: Sequence[str]) -> int:
     print(f"{platform.machine()}, Python {platform.python_version()}, one core; median of {effort['runs']} runs")
     print(f"{'frames':<22}{'framing':<9}{'decoded/s':>12}{'encoded/s':>12}")
     result: dict[str, float] = {}
+    gc.collect()
     for framing in ("crc", "twice"):
         sides: list[tuple[Direction, list[Message]]] = [("R", robot_frames()), ("G", gate_frames())]
         for direction, messages in sides:

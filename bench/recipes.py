@@ -21,7 +21,10 @@ DEPTHS = ("resnet18", "resnet34", "resnet50", "resnet101")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the tables between the markers `<!-- NAME -->` and `<!-- end -->` of a document; other text stays as it is."""
+    """Write the tables between the markers `<!-- NAME -->` and `<!-- end -->` of a document, and the rows into a CSV beside it.
+
+    Other text stays as it is, and so do tables none of whose runs was done this time.
+    """
     parser = argparse.ArgumentParser(prog="cordon bench recipes", description=main.__doc__)
     parser.add_argument("document", type=Path, metavar="DOCUMENT.md")
     parser.add_argument("results", type=Path, nargs="+", metavar="RESULTS.csv", help="written by `cordon train run`")
@@ -29,7 +32,9 @@ def main(argv: Sequence[str]) -> int:
     rows = [row for path in arguments.results for row in read_rows(path)]
     text = fill(arguments.document.read_text(encoding="utf-8"), rows)
     arguments.document.write_text(text, encoding="utf-8")
-    print(f"written: {arguments.document}, from {len(rows)} runs")
+    kept = [name for name, table in TABLES.items() if not table.chosen(rows)]
+    save_rows(rows, arguments.document.with_suffix(".csv"))
+    print(f"written: {arguments.document}, from {len(rows)} runs{'; kept as they were: ' if kept else ''}{', '.join(kept)}")
     return 0
 
 
@@ -47,6 +52,14 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def save_rows(rows: Sequence[Row], path: Path) -> None:
+    """The same rows, as a CSV in the order given."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 @dataclass(frozen=True)
 class Table:
     """Which runs, by the patterns of their names, in this order; and which columns."""
@@ -54,22 +67,25 @@ class Table:
     runs: tuple[str, ...]
     columns: Mapping[str, Cell]
 
+    def chosen(self, rows: Sequence[Row]) -> list[Row]:
+        """Those of the runs that are there."""
+        return list(_in_order(rows, self.runs))
+
     def markdown(self, rows: Sequence[Row]) -> str:
-        """The table; runs that are not there yet are left out. Raises DatasetError when none is there."""
-        chosen = list(_in_order(rows, self.runs))
-        if not chosen:
-            raise DatasetError("no run fits this table", seen=", ".join(self.runs), remedy="Run its experiments first")
+        """The table of the runs that are there."""
         head = f"| {' | '.join(self.columns)} |\n|{'---|' * len(self.columns)}"
-        return "\n".join([head, *(f"| {' | '.join(cell(row) for cell in self.columns.values())} |" for row in chosen)])
+        return "\n".join([head, *(f"| {' | '.join(cell(row) for cell in self.columns.values())} |" for row in self.chosen(rows))])
 
 
 def fill(text: str, rows: Sequence[Row]) -> str:
-    """The document with every known table made anew. Raises DatasetError for a marker that names no table."""
+    """The document with every table made anew that `rows` have a run for. Raises DatasetError for a marker that names no table."""
 
     def made(match: re.Match[str]) -> str:
         name = match[1]
         if name not in TABLES:
             raise DatasetError("the document asks for an unknown table", seen=name, remedy=f"Choose from: {', '.join(TABLES)}")
+        if not TABLES[name].chosen(rows):
+            return match[0]
         return f"<!-- {name} -->\n{TABLES[name].markdown(rows)}\n<!-- end -->"
 
     return re.sub(r"<!-- ([a-z ]+) -->\n.*?<!-- end -->", made, text, flags=re.DOTALL)
@@ -158,7 +174,7 @@ def on_t7(row: Row) -> str:
 
 TABLES: dict[str, Table] = {
     "typologies": Table(
-        ("small-*",),
+        ("small-T*",),
         {"typology": typology, "sources, ResNet18: sets 1 / 2 / 3": source("set_1", "set_2", "set_3"), **_OURS, "misjudged": defects},
     ),
     "depth": Table(
@@ -180,6 +196,7 @@ TABLES: dict[str, Table] = {
         ),
         {"run": plain("name"), "sources": on_t7, **_OURS, "notes": plain("notes")},
     ),
+    "seeds": Table(("small-T9", "small-seeds-*", "small-committee"), {**_RUN, "misjudged": defects}),
     "balancing": Table(("balancing-*",), _RUN),
     "balls": Table(("balls-*",), {"network": plain("architecture"), **_OURS}),
     "real scans": Table(("real*",), {**_RUN, "notes": plain("notes")}),
