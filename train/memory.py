@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from functools import cache
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -21,3 +22,15 @@ def keep_freed_memory() -> bool:
         return False
     kept = mallopt(_TRIM_THRESHOLD, _LARGEST)
     return bool(kept and (mallopt(_MMAP_THRESHOLD, _LARGEST) or mallopt(_MMAP_THRESHOLD, _LARGEST_OF_OLD)))
+
+
+def give_memory_back() -> bool:
+    """After a run: its network goes (learners hold themselves in cycles), and what it freed goes to the kernel. False without glibc.
+
+    Seen without it: fifteen networks trained one after the other held 16 GB in the end.
+    """
+    gc.collect()
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError):
+        return False

@@ -26,6 +26,7 @@ from train.experiments.schema import Experiment
 from train.experiments.tasks import DataStore, save_scores, task_of
 from train.experiments.writing import to_toml
 from train.learner import Task
+from train.memory import give_memory_back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,7 @@ def run_all(runs: Sequence[Run], out: Path, *, resume: bool) -> list[Record]:
         (folder / RECORD).unlink(missing_ok=True)
         write_table(out)
         clock.end(run, _run(run, folder, key))
+        give_memory_back()
         write_table(out)
     return write_table(out)
 
