@@ -101,6 +101,7 @@ def hostile(effort: Effort) -> Iterator[object]:
 HARMLESS = {f"report.{name}" for name in ("camera", "counter", "detail", "router_confidence", "backend", "payload_hash", "captured_ns")}
 HARMLESS |= {f"report.{name}" for name in ("prepared_ns", "scored_ns")} | {"asked.by", "inspector.ready", "plan.recipe"}
 HARMLESS |= {f"inspector.{name}" for name in ("pid", "backend", "bundle_version", "frames", "gaps", "refused", "sent_ns", "fault")}
+HARMLESS |= {"report.map", "report.map_note"}  # read apart from the verdict, for the record
 """Decide nothing where a typology is named, or are held to their type by the contract's decoder (`ready` is true or false there)."""
 NUMBERS = {"cutoff_ns", "inspector.known_answers", "report.received_ns", "report.score"}
 HONEST: tuple[object, ...] = (None, True, False, "")
