@@ -110,3 +110,10 @@ def test_what_the_file_says_goes_before_a_kind_s_own_default(tmp_path: Path) -> 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_of_the_repository_can_be_read(path: Path) -> None:
     assert read_experiment(path)
+
+
+def test_an_option_that_is_a_file_is_no_number() -> None:
+    experiment = Experiment(name="a", kind="anomaly", data="T", options={"checkpoint": 5})
+    with pytest.raises(ConfigError, match="do not fit") as caught:
+        options_of(experiment)
+    assert "checkpoint" in str(caught.value)

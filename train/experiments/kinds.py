@@ -84,4 +84,5 @@ def _augmentation(name: str, word: str) -> Augmentation:
 def _path(wanted: type, value: Any) -> Any:
     if wanted is Path and isinstance(value, str):
         return Path(value)
-    raise NotImplementedError(wanted)
+    # msgspec makes of it the error that names the key.
+    raise ValueError(f"wanted a {wanted.__name__}, got {value!r}")
