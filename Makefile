@@ -99,13 +99,13 @@ recipes-data: $(INSTALLED) ## what the recipes learn from: nine simulated typolo
 	@rm -rf build/recipes/data
 	@.venv/bin/cordon sim welds build/recipes/data --typology all --good 700 --bad 700 --seed 21
 	@.venv/bin/cordon sim welds build/recipes/data/T7-rare --typology T7 --good 200 --bad 1000 --seed 22
-	@.venv/bin/cordon sim welds build/recipes/data/balls-good --typology T3 --good 150 --bad 1 --seed 23
+	@.venv/bin/cordon sim welds build/recipes/data/balls-good --typology T3 --good 150 --bad 10 --seed 23
 	@.venv/bin/cordon train defects build/recipes/data/balls-good/good --typology T3 --only ball --good 150 --bad 150 --out build/recipes/data/balls
 	@$(if $(SCANS),cp -r "$(SCANS)" build/recipes/data/real)
 
 recipes: $(INSTALLED) ## every recipe of recipes/ on that data, and the tables of docs/recipes.md from the results (long)
 	@test -d build/recipes/data || $(MAKE) recipes-data
-	@.venv/bin/cordon train run $(filter-out $(if $(SCANS),,recipes/real%),$(wildcard recipes/*.toml)) --data build/recipes/data --out build/recipes/out --resume
+	@.venv/bin/cordon train run $(filter-out $(if $(SCANS),,recipes/real%),$(wildcard recipes/*.toml)) --data build/recipes/data --out build/recipes/out --threads 1 --resume
 	@.venv/bin/cordon bench recipes docs/recipes.md build/recipes/out/results.csv
 
 cubins: $(INSTALLED) ## compile the heightmap's kernels for all GPUs, with nvcc and, for CUDA 12 drivers, NVRTC
