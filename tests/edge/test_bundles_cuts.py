@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cut_kit
 import pytest
 from bundles_kit import activate, agree, inspector_config, install, made, opened, store_in
 
@@ -16,48 +16,18 @@ from edge.bundles.opening import open_configured
 from edge.bundles.store import Store
 from edge.errors import BundleError, StoreError
 
-CHANGING = ("fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "symlink", "link", "fchmod", "chmod")
-
-
-class Cut(BaseException):
-    """The power went."""
-
-
-@contextmanager
-def cut_before(step: int) -> Iterator[list[str]]:
-    """End the process before its `step`-th call that changes the disk; gives the calls that were made."""
-    done: list[str] = []
-
-    def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def replaced(*arguments: Any, **more: Any) -> Any:
-            if len(done) == step:
-                raise Cut
-            done.append(name)
-            return call(*arguments, **more)
-
-        return replaced
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in CHANGING:
-            patch.setattr(os, name, counted(name, getattr(os, name)))
-        yield done
+CHANGING = [(os, name) for name in ("fsync", "rename", "replace", "unlink", "mkdir", "rmdir", "symlink", "link", "fchmod", "chmod")]
 
 
 def cuts(folder: Path, begin: Callable[[Store], object], act: Callable[[Store], object], least: int) -> Iterator[Store]:
     """For every step of `act`: a store in which it was cut off there; ends when a run comes through."""
-    step = 0
-    while True:
+
+    def begun(step: int) -> Store:
         store = store_in(folder / str(step))
         begin(store)
-        try:
-            with cut_before(step) as done:
-                act(store)
-        except Cut:
-            step += 1
-            yield store
-            continue
-        assert step == len(done) >= least
-        return
+        return store
+
+    return cut_kit.cuts(begun, act, CHANGING, least=least)
 
 
 def active(store: Store) -> str:
@@ -114,11 +84,11 @@ def test_a_switch_cut_off_anywhere_leaves_the_old_or_the_new(tmp_path: Path) -> 
 def test_what_is_renamed_was_flushed_before_and_its_folder_after(tmp_path: Path) -> None:
     store = store_in(tmp_path / "bundles")
     two(store)
-    with cut_before(10**6) as done:
+    with cut_kit.cut_before(10**6, CHANGING) as done:
         install(store, made(3))
     whole = ["unlink", "fchmod", "fsync", "rename", "fsync"]  # the first finds nothing
     assert done == ["mkdir", "mkdir", "fchmod", "fsync", "fsync", "rename", "fsync", *whole]  # the first finds its folder there
-    with cut_before(10**6) as done:
+    with cut_kit.cut_before(10**6, CHANGING) as done:
         store.activate(opened(3).hash, agree(store))
     assert done == ["mkdir", *whole]
 

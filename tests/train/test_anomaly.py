@@ -8,28 +8,23 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from task_kit import task_of
 
 from edge.errors import DatasetError
 from nets.checkpoint import load_checkpoint, save_checkpoint
-from scans.folder import find_scans
-from scans.split import split_by_group
 from train.anomaly import AnomalyOptions, fit_anomaly
 from train.anomaly.pretext import MOVED, cut_paste
 from train.anomaly.statistics import coreset, gaussians
 from train.data import PreparedScan
 from train.learner import Fitted, Task
 from train.scoring import heightmaps, normalised
-from train.typology import typology_task
 
 OPTIONS = AnomalyOptions(threads=1, calibration=0.3)
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory, make_folder: Any) -> Task:
-    found = find_scans(make_folder(tmp_path_factory.mktemp("scans") / "T7", count=30))
-    rest, held_out = split_by_group(found.scans, held_out=0.2, seed=1)
-    training, validation = split_by_group(rest, held_out=0.2, seed=1)
-    return dataclasses.replace(typology_task(found, (*training, *validation), held_out, None), training=training, validation=validation)
+    return task_of(make_folder(tmp_path_factory.mktemp("scans") / "T7", count=30), held_out=0.2, validation=0.2)
 
 
 @pytest.fixture(scope="module")

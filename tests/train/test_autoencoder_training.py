@@ -10,36 +10,23 @@ import msgspec
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from task_kit import task_of
 
 from edge.errors import DatasetError, ExportError
 from nets.autoencoder import CELL, ERROR_MAP, ERROR_SCALE, EVERY_PIXEL, GAP_MAP, DrawingError, gap_error, plain_error, shape_error
 from nets.checkpoint import load_checkpoint, save_checkpoint
-from scans.folder import find_scans
-from scans.split import split_by_group
 from train.autoencoder import AutoencoderOptions, fit_autoencoder
 from train.drawing import drawing_loss
 from train.learner import Fitted, Task
 from train.scoring import probabilities
-from train.typology import CLASSES, truth_of
+from train.typology import truth_of
 
 OPTIONS = AutoencoderOptions(epochs=12, batch_size=8)
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory, make_folder: Any) -> Task:
-    found = find_scans(make_folder(tmp_path_factory.mktemp("scans") / "T2", count=24))
-    rest, held_out = split_by_group(found.scans, held_out=0.25, seed=1)
-    training, validation = split_by_group(rest, held_out=0.3, seed=1)
-    assert found.spec is not None
-    return Task(
-        training=training,
-        validation=validation,
-        held_out=held_out,
-        labels={scan.path: scan.label for scan in found.scans},
-        classes=CLASSES,
-        spec=found.spec,
-        scale=found.scale,
-    )
+    return task_of(make_folder(tmp_path_factory.mktemp("scans") / "T2", count=24))
 
 
 @pytest.fixture(scope="module")

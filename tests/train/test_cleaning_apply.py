@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import cut_kit
 import pytest
 
 from edge.errors import DatasetError
@@ -104,24 +106,7 @@ def test_a_table_made_by_a_step_is_gone_after_undo(folder: Path, tmp_path: Path)
     assert tree(folder) == before
 
 
-def _crash_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Let the program die just before its file operation `number`; the result says how many it has made."""
-    made = 0
-
-    def counted(real: Any) -> Any:
-        def operation(*arguments: Any, **more: Any) -> Any:
-            nonlocal made
-            if made == number:
-                raise Crash
-            made += 1
-            return real(*arguments, **more)
-
-        return operation
-
-    for name in ("rename", "replace", "mkdir", "unlink", "rmdir"):
-        monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
-    monkeypatch.setattr(os, "fsync", counted(lambda _: None))
-    return lambda: made
+CHANGING = [(os, "fsync"), *((Path, name) for name in ("rename", "replace", "mkdir", "unlink", "rmdir"))]
 
 
 @pytest.mark.parametrize(("settle", "table"), [("apply", True), ("finish", False), ("undo", True), ("undo", False)])
@@ -138,16 +123,12 @@ def test_a_crash_at_any_file_operation_of_apply_is_finished_or_taken_back(
     undo_step(folder)
     interruptions = 0
     for number in range(200):
-        with monkeypatch.context() as patch:
-            made = _crash_at(number, patch)
-            try:
-                apply_review(folder, review)
-                break
-            except Crash:
-                pass
+        with suppress(cut_kit.Cut), cut_kit.cut_before(number, CHANGING) as done:
+            apply_review(folder, review)
+            break
         half = read_steps(folder)[-1].state == "applying"
         interruptions += half
-        assert made() == number
+        assert len(done) == number
         if half:
             with pytest.raises(DatasetError, match="interrupted"):
                 require_settled(folder)
@@ -177,13 +158,9 @@ def test_a_crash_at_any_file_operation_of_undo_is_finished_by_the_next(
     monkeypatch.setattr(os, "fsync", lambda _: None)
     for number in range(200):
         apply_review(folder, review)
-        with monkeypatch.context() as patch:
-            _crash_at(number, patch)
-            try:
-                undo_step(folder)
-                break
-            except Crash:
-                pass
+        with suppress(cut_kit.Cut), cut_kit.cut_before(number, CHANGING):
+            undo_step(folder)
+            break
         state = read_steps(folder)[-1].state
         if state == "applied" or (state == "undoing" and number % 2):
             undo_step(folder)

@@ -4,10 +4,9 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import cut_kit
 import cv2
 import pytest
 from intake_kit import Box, dataset, gray, label, state
@@ -17,9 +16,7 @@ from scans.folder import find_scans
 from train.cli import main as train
 from train.intake.table import add_rows, drop_rows, table_path
 
-
-class Cut(BaseException):
-    """The power goes."""
+CHANGING = [(os, "fsync"), (Path, "rename"), (Path, "replace"), (Path, "unlink")]
 
 
 @pytest.fixture(scope="module")
@@ -47,41 +44,9 @@ def seen(root: Path) -> set[tuple[str, ...]]:
     return {(s.path.relative_to(root).as_posix(), s.label, s.group, s.defect) for s in find_scans(root).scans}
 
 
-@contextmanager
-def cut_before(step: int) -> Iterator[list[str]]:
-    """End the process before its `step`-th call that changes the disk for good; gives the calls that were made."""
-    done: list[str] = []
-
-    def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def replaced(*arguments: Any, **more: Any) -> Any:
-            if len(done) == step:
-                raise Cut
-            done.append(name)
-            return call(*arguments, **more)
-
-        return replaced
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", counted("fsync", os.fsync))
-        for name in ("rename", "replace", "unlink"):
-            patch.setattr(Path, name, counted(name, getattr(Path, name)))
-        yield done
-
-
 def cuts(folder: Path, begin: Callable[[Path], Path], act: Callable[[Path], int]) -> Iterator[Path]:
     """For every step of `act`: a folder in which it was cut off there; ends when a run comes through."""
-    step = 0
-    while True:
-        root = begin(folder / str(step) / "T2")
-        try:
-            with cut_before(step) as done:
-                act(root)
-        except Cut:
-            step += 1
-            yield root
-            continue
-        assert step == len(done) > 5
-        return
+    return cut_kit.cuts(lambda step: begin(folder / str(step) / "T2"), act, CHANGING, least=6)
 
 
 def test_an_import_cut_off_anywhere_trains_as_before_or_as_after_and_is_finished_by_the_next(box: Box, tmp_path: Path) -> None:

@@ -9,37 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from task_kit import task_of
 from torch import Tensor
 
 from edge.errors import DatasetError
 from nets.checkpoint import load_checkpoint, save_checkpoint
 from nets.siamese import REFERENCE_IMAGES, SiameseNetwork
-from scans.folder import find_scans
-from scans.split import split_by_group
 from train.data import PreparedScan
 from train.learner import Fitted, Task
 from train.pairs import PairLoss, pair_error, pair_kinds
 from train.scoring import heightmaps, probabilities
 from train.siamese import SiameseOptions, choose_references, fit_siamese
-from train.typology import CLASSES, truth_of
+from train.typology import truth_of
 
 OPTIONS = SiameseOptions(epochs=30, references=3, batch_size=8)
-
-
-def task_of(folder: Path) -> Task:
-    found = find_scans(folder)
-    rest, held_out = split_by_group(found.scans, held_out=0.25, seed=1)
-    training, validation = split_by_group(rest, held_out=0.3, seed=1)
-    assert found.spec is not None
-    return Task(
-        training=training,
-        validation=validation,
-        held_out=held_out,
-        labels={scan.path: scan.label for scan in found.scans},
-        classes=CLASSES,
-        spec=found.spec,
-        scale=found.scale,
-    )
 
 
 @pytest.fixture(scope="module")
