@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from edge import bundle as bundles
-from edge import config
+from edge.config import gate
 from edge.gate.codec import Decoder
 from edge.inspector.frame import decode_header
 from fuzz.harness import MAX_INPUT_BYTES, TARGETS, corpus
@@ -83,7 +83,7 @@ def test_a_bundle_whose_signature_is_not_checked_is_found(monkeypatch: pytest.Mo
 
 
 def test_a_configuration_that_is_not_checked_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "_between", lambda *_: None)
+    monkeypatch.setattr(gate, "between", lambda *_: None)
     assert _broken_by("configuration")
 
 

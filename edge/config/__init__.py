@@ -1,0 +1,25 @@
+"""The box's one configuration file: small frozen values with units in their names, validated as a whole before anything opens."""
+
+from __future__ import annotations
+
+from edge.config.camera import CameraConfig
+from edge.config.checks import NAME
+from edge.config.gate import GateConfig, Profile, StorageConfig
+from edge.config.inspector import ArchiveConfig, BundlesConfig, Explain, GpuConfig, InspectorConfig
+from edge.config.load import Config, load_config, read_config
+
+__all__ = [
+    "NAME",
+    "ArchiveConfig",
+    "BundlesConfig",
+    "CameraConfig",
+    "Config",
+    "Explain",
+    "GateConfig",
+    "GpuConfig",
+    "InspectorConfig",
+    "Profile",
+    "StorageConfig",
+    "load_config",
+    "read_config",
+]

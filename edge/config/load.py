@@ -1,0 +1,56 @@
+"""The whole file: read once, checked as a whole before anything opens."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from edge.config.checks import between
+from edge.config.gate import GateConfig
+from edge.config.inspector import InspectorConfig
+from edge.errors import ConfigError
+from edge.toml import parse_toml
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file. `gate.socket` is shared: the gate listens there and the inspector connects."""
+
+    gate: GateConfig
+    inspector: InspectorConfig
+
+    def __post_init__(self) -> None:
+        gpu, gate = self.inspector.gpu, self.gate
+        if gpu is not None and gpu.fallback != "none":
+            between("inspector.gpu.fallback_within_ms", gpu.fallback_within_ms, 0.001, gate.budget_ms - gate.margin_ms)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check the one TOML file. Raises ConfigError naming file, key, value and remedy."""
+    return read_config(path)[0]
+
+
+def read_config(path: Path) -> tuple[Config, str]:
+    """As `load_config`, with the SHA-256 (64 hex digits) of the very bytes it came from: the file may be edited at any moment."""
+    try:
+        data = path.read_bytes()
+        raw = parse_toml(data)
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot read the configuration {path}", seen=exc.strerror, remedy="Check --config and the file's rights"
+        ) from exc
+    except (ValueError, RecursionError) as exc:  # not TOML, not UTF-8, a number of thousands of digits; brackets a thousand deep
+        raise ConfigError(f"{path} is not valid TOML", seen=exc, remedy="Correct the line named") from exc
+    try:
+        return msgspec.convert(raw, Config, dec_hook=_path), hashlib.sha256(data).hexdigest()
+    except msgspec.ValidationError as exc:
+        raise ConfigError(f"{path} does not fit the schema", seen=exc, remedy="See docs/configuration.md for every key") from exc
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc.what}", seen=exc.seen, remedy=exc.remedy) from exc
+
+
+def _path(kind: type[object], value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"Expected {kind.__name__}")
