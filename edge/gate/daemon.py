@@ -13,12 +13,10 @@ from pathlib import Path
 from types import FrameType
 
 from edge.config import Config, GateConfig, read_config
-from edge.contract import TriggerId
-from edge.errors import ContractError, LinkError, PortBusyError, PortGoneError, PortMissingError
+from edge.errors import ContractError
 from edge.gate.alive import Alive
 from edge.gate.case import Action, Discard, Latch, Record, Send, Tell, Withdraw
 from edge.gate.handshake import HandshakeSession
-from edge.gate.link import Link, open_link
 from edge.gate.log import Log
 from edge.gate.machine import boot_id
 from edge.gate.peer import InspectorSocket
@@ -26,14 +24,12 @@ from edge.gate.push import PushSession
 from edge.gate.quarantine import open_records
 from edge.gate.recipe import RecipeBook, load_recipes
 from edge.gate.records import Acknowledged, Back, Crashed, Durable, Failed, Latched, Noted, Recorder
+from edge.gate.robot_port import NS_PER_S, RobotPort
 from edge.gate.rows import EventRow
 from edge.gate.session import GateSession
 from edge.gate.settings import settings_from
 from edge.notify import Notifier
 
-NS_PER_S = 1_000_000_000
-REOPEN_S = (0.02, 0.05, 0.1, 0.2, 0.5)
-"""Pauses between attempts to open a lost port again; the last one repeats."""
 CHECKPOINT_ROWS = 512
 QUIET_NS = 2 * NS_PER_S
 """After this long without a trigger the records are checkpointed and garbage is collected."""
@@ -67,8 +63,8 @@ class GateDaemon:
         with ExitStack() as opened:
             notifier = Notifier()
             opened.callback(notifier.close)
-            self.link: Link | None = self._open_link()
-            opened.callback(self.link.close)
+            self.robot = RobotPort(self.config, self.session)
+            opened.callback(self.robot.close)
             self._say(f"port {self.config.port} at {self.config.baudrate} baud, profile {self.config.profile}", started_s)
             store, left, damage = open_records(
                 self.config.records, boot=boot_id(), config=config_hash, link=self.config.link_name, storage=self.config.storage
@@ -81,7 +77,6 @@ class GateDaemon:
             opened.pop_all()
         self.recorder = Recorder(store, storage=self.config.storage)
         self._rows, self._busy_ns, self._collected = 0, time.monotonic_ns(), True
-        self._attempts, self._reopen_ns = 0, 0
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._watch()
@@ -107,7 +102,7 @@ class GateDaemon:
         for fd, mask in self._poll.poll(self._wait_s(timeout_s)):
             self._handle(fd, mask)
         now_ns = time.monotonic_ns()
-        self._mind_link(now_ns)
+        self.robot.mind(now_ns)
         self.session.tick(now_ns)
         self._act()
         self._housekeep(now_ns)
@@ -123,14 +118,13 @@ class GateDaemon:
         self._alive.stopping()
         self.session.stop(time.monotonic_ns())
         self._act()
-        self._wait_for_line()
+        self.robot.wait_for_line()
         self.session.close(time.monotonic_ns())
         self._act()
         whole = self.recorder.close(DRAIN_S)
         self.log.say("stopped, all records written" if whole else "stopped, but the disk did not take all records")
         self.inspector.close()
-        if self.link is not None:
-            self.link.close()
+        self.robot.close()
         self._poll.close()
         self._wake_in.close()
         self._wake_out.close()
@@ -143,24 +137,20 @@ class GateDaemon:
         self._poll = select.epoll()
         for readable in (self.inspector.listener, self.recorder, self._wake_out):
             self._poll.register(readable.fileno(), select.EPOLLIN)
-        if self.link is not None:
-            self._poll.register(self.link.fileno(), select.EPOLLIN)
-        self._writing = False
+        self.robot.watch(self._poll)
 
     def _wait_s(self, timeout_s: float) -> float:
         now_ns = time.monotonic_ns()
         due = [self.session.next_ns(now_ns), now_ns + int(timeout_s * NS_PER_S)]
-        if self.link is None:
-            due.append(self._reopen_ns)
-        elif (line_ns := self.link.due_ns()) is not None:
+        if (line_ns := self.robot.due_ns()) is not None:
             due.append(line_ns)
         return max(0, min(due) - now_ns) / NS_PER_S
 
     def _handle(self, fd: int, mask: int) -> None:
         if fd == self.recorder.fileno():
             self._take_results()
-        elif self.link is not None and fd == self.link.fileno():
-            self._serve_link(mask)
+        elif self.robot.owns(fd):
+            self.robot.serve(mask)
         elif fd == self.inspector.listener.fileno():
             self._accept()
         elif self.inspector.connection is not None and fd == self.inspector.connection.fileno():
@@ -177,7 +167,7 @@ class GateDaemon:
 
     def _perform(self, action: Action) -> None:
         if isinstance(action, Send):
-            self._send(action)
+            self.robot.send(action)
         elif isinstance(action, Record):
             self.recorder.submit(action.rows, action.ticket)
             self._rows += len(action.rows)
@@ -188,94 +178,10 @@ class GateDaemon:
             self.inspector.tell(action.message)
         elif isinstance(action, Latch):
             self.recorder.latch(action.why)
-        elif isinstance(action, Withdraw) and self.link is not None:
-            self.link.withdraw(action.key)
-        elif isinstance(action, Discard) and self.link is not None:
-            self.link.discard()
-
-    # the robot
-
-    def _open_link(self) -> Link:
-        return open_link(self.config, on_sent=self._sent, on_dropped=self._dropped)
-
-    def _sent(self, key: TriggerId) -> None:
-        self.session.sent(key, time.monotonic_ns())
-
-    def _dropped(self, key: TriggerId, why: str) -> None:
-        self.session.dropped(key, why, time.monotonic_ns())
-
-    def _send(self, action: Send) -> None:
-        if self.link is None:
-            if action.key is not None:
-                self._dropped(action.key, "the port is down")
-            return
-        try:
-            self.link.send(action.message, action.not_after_ns, time.monotonic_ns(), action.key)
-        except PortGoneError as exc:
-            self._lose_link(str(exc))
-
-    def _serve_link(self, mask: int) -> None:
-        assert self.link is not None
-        try:
-            if mask & select.EPOLLOUT:
-                self.link.flush(time.monotonic_ns())
-            if mask & ~select.EPOLLOUT:
-                self._read_link(self.link)
-        except PortGoneError as exc:
-            self._lose_link(str(exc))
-
-    def _read_link(self, link: Link) -> None:
-        messages = link.receive(time.monotonic_ns())
-        now_ns = time.monotonic_ns()
-        for message in messages:
-            self.session.received(message, now_ns)
-        for kind, count in link.noise().items():
-            self.session.noise(kind, count, now_ns)
-
-    def _lose_link(self, why: str) -> None:
-        link, self.link = self.link, None
-        if link is not None:
-            self._poll.unregister(link.fileno())
-            link.close()
-        now_ns = time.monotonic_ns()
-        self._writing, self._attempts = False, 0
-        self._reopen_ns = now_ns + int(REOPEN_S[0] * NS_PER_S)
-        self.session.link_down(why, now_ns)
-
-    def _mind_link(self, now_ns: int) -> None:
-        """Open a lost port again by its path, or push on with what waits for a slow one."""
-        if self.link is None:
-            if now_ns >= self._reopen_ns:
-                self._reopen(now_ns)
-            return
-        try:
-            self.link.flush(now_ns)
-        except PortGoneError as exc:
-            self._lose_link(str(exc))
-            return
-        if self.link.waiting != self._writing:
-            self._writing = self.link.waiting
-            self._poll.modify(self.link.fileno(), select.EPOLLIN | (select.EPOLLOUT if self._writing else 0))
-
-    def _reopen(self, now_ns: int) -> None:
-        self._attempts += 1
-        pause_s = REOPEN_S[min(self._attempts, len(REOPEN_S) - 1)]
-        self._reopen_ns = now_ns + int(pause_s * NS_PER_S)
-        try:
-            self.link = self._open_link()
-        except (PortMissingError, PortBusyError, LinkError) as exc:
-            if self._attempts == 1:
-                self.session.note("link", None, str(exc), now_ns)
-            return
-        self._poll.register(self.link.fileno(), select.EPOLLIN)
-        self.session.link_up(now_ns)
-
-    def _wait_for_line(self) -> None:
-        """A REJECT at the end may still wait for a slow line: give it its time."""
-        until_s = time.monotonic() + 0.5
-        while self.link is not None and self.link.waiting and time.monotonic() < until_s:
-            time.sleep(0.005)
-            self._mind_link(time.monotonic_ns())
+        elif isinstance(action, Withdraw):
+            self.robot.withdraw(action.key)
+        elif isinstance(action, Discard):
+            self.robot.discard()
 
     # the inspector
 

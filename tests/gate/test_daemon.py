@@ -219,7 +219,7 @@ def test_garbage_from_the_inspector_ends_its_connection_and_nothing_else(cell: C
 def test_garbage_from_the_robot_is_counted_and_harmless(cell: Cell) -> None:
     cell.robot._line.write(b"\xff\x00$RT,nonsense*00000000\r$GB,echo*12345678\r" * 20)
     assert cell.inspect().accepted
-    assert cell.daemon.link._decoder.counters.bad_crc == 40
+    assert cell.daemon.robot.link._decoder.counters.bad_crc == 40
     assert not cell.daemon.session.latched
 
 

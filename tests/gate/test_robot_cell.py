@@ -161,6 +161,6 @@ def test_the_terminal_is_free_again_after_the_gate(tmp_path: Path) -> None:
     line = PtyLine(tmp_path / "robot")
     for _ in range(2):
         daemon = GateDaemon(a_config(tmp_path), "c" * 64)
-        assert daemon.link is not None
+        assert daemon.robot.link is not None
         daemon.close()
     line.close()
