@@ -16,32 +16,26 @@ from types import FrameType
 import cv2
 import zmq
 
-from edge.bundle import Bundle
-from edge.bundles.opening import open_configured, open_spare
-from edge.bundles.starts import Starts
 from edge.config import Config, load_config
 from edge.contract import Expect, Reason, Settled
-from edge.errors import BundleError, ContractError, CordonError, EngineError, FrameError, GpuError, KnownAnswerError
+from edge.errors import ContractError, CordonError, EngineError, FrameError, GpuError
 from edge.inspector.alive import STEP_S, Alive
+from edge.inspector.announcing import Announcer
 from edge.inspector.archive import Archive
 from edge.inspector.archive_map import Shown
 from edge.inspector.camera import NS_PER_MS, Arrival, CameraFeed
 from edge.inspector.cuda.leave import gave_up, leave
 from edge.inspector.explaining import NOTHING, Explainer
 from edge.inspector.frame import FrameHeader, payload_image
-from edge.inspector.gate_link import GateLink
 from edge.inspector.judging import Finding, choose_typology, inspect
 from edge.inspector.loader import Loaded
-from edge.inspector.machines import load
 from edge.inspector.rehearsal import EVERY_MS, Rehearsal
-from edge.inspector.reporting import Status, reason_of, refusal, report_of
+from edge.inspector.reporting import reason_of, refusal, report_of
 from edge.inspector.scan import Scan
+from edge.inspector.starting import Starting
 from edge.inspector.watch import LOADING_S, STILL_S, Watch
 from edge.notify import Notifier
 
-HEARTBEAT_NS = 80 * NS_PER_MS
-FAULT_WAIT_S = 1.0
-"""How long a bundle fault waits for the gate's socket before the process ends."""
 ENGINE_FAULTS, ENGINE_WINDOW_S = 3, 60.0
 """So many engine failures within the window end the process: a compiled network that failed once keeps failing (OpenVINO keeps
 the state of its graph), and the service manager starts a fresh one."""
@@ -54,25 +48,20 @@ class InspectorDaemon:
     """Loads and proves the bundle on construction; then `step` waits for and handles what the gate and the cameras send."""
 
     def __init__(self, config: Config, notifier: Notifier | None = None) -> None:
-        self._started = time.monotonic()
-        self._notifier = notifier
         self._config = config.inspector
-        self._status, self._gate = Status(), GateLink(config.gate.socket)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
+        self._announcer = Announcer(config.gate.socket, self._poller)
+        self._gate, self._status = self._announcer.gate, self._announcer.status
         self._feeds = [self._subscribe(index) for index in range(len(self._config.camera))]
-        self._stopping = self._ready = False
+        self._stopping = False
         self._expected: Expect | None = None
-        self._fallback: BundleError | None = None
-        self._starts = Starts(config.gate.socket.with_name("inspector.starts") if self._config.bundles is not None else None)
         self._rehearsal = Rehearsal()
         self._archive = Archive(self._config.archive) if self._config.archive is not None else None
         self._faults: deque[float] = deque(maxlen=ENGINE_FAULTS)
-        self._told: tuple[object, ...] = ()
-        self._beat_ns = self._frame_ns = self._collected_ns = 0
-        self._polled_gate = -1
+        self._frame_ns = self._collected_ns = 0
         cv2.setNumThreads(1)
-        self._loaded = self._load()
+        self._loaded = self._load(Starting(config, self._announcer, notifier))
         self._status.loaded = self._loaded
         self._explainer = Explainer(self._loaded, self._config.explain)
         if self._explainer.without:
@@ -81,7 +70,7 @@ class InspectorDaemon:
     @property
     def ready(self) -> bool:
         """Are the engines proved and all cameras heard?"""
-        return self._ready
+        return self._announcer.ready
 
     def run(self, alive: Callable[[], None] = lambda: None) -> None:
         """Step until `stop`; `alive` hears of every step."""
@@ -91,9 +80,9 @@ class InspectorDaemon:
 
     def step(self) -> None:
         """Wait at most until the next heartbeat is due and handle what came. Raises EngineError after repeated engine failures."""
-        self._keep_connected()
+        self._announcer.keep_connected()
         ready = dict(self._poller.poll(self._wait_ms()))
-        expected = self._receive_expectation() if self._polled_gate in ready else None
+        expected = self._receive_expectation() if self._announcer.polled in ready else None
         arrivals = [arrival for feed in self._feeds if feed.socket in ready and (arrival := feed.receive()) is not None]
         for arrival in arrivals:
             self._work(arrival)
@@ -130,80 +119,14 @@ class InspectorDaemon:
         self._poller.register(feed.socket, zmq.POLLIN)
         return feed
 
-    def _load(self) -> Loaded:
+    def _load(self, starting: Starting) -> Loaded:
         try:
-            return self._load_active()
-        except (BundleError, KnownAnswerError, EngineError) as exc:
-            self._tell_fault(exc)
+            return starting.load()
+        except CordonError:
             self.close()
             raise
 
-    def _load_active(self) -> Loaded:
-        try:
-            bundle = open_configured(self._config)
-            self._starts.begin(bundle.hash)
-            loaded = self._prove(bundle)
-        except (BundleError, KnownAnswerError, EngineError) as exc:
-            spare = open_spare(self._config, exc)
-            if spare is None:
-                self._starts.through()
-                raise
-            bundle, self._fallback = spare
-        else:
-            self._starts.through()
-            return loaded
-        log.error("%s", self._fallback)
-        self._tell_fallback()
-        return self._prove(bundle)
-
-    def _prove(self, bundle: Bundle) -> Loaded:
-        self._milestone(f"bundle {bundle.manifest.name} version {bundle.manifest.version} verified, hash {bundle.hash[:12]}")
-        loaded = load(bundle, self._config, progress=self._progress)
-        self._milestone(f"{len(loaded.judges)} typologies on {loaded.backend}, {loaded.known_answers} golden inputs agreed")
-        return loaded
-
-    def _progress(self, step: str) -> None:
-        self._milestone(step)
-        if self._notifier is not None:
-            self._notifier.extend(STEP_S)
-        self._keep_connected()
-        self._tell_state(time.monotonic_ns(), camera_alive=False)
-
-    def _tell_fault(self, exc: CordonError) -> None:
-        until = time.monotonic() + FAULT_WAIT_S
-        while time.monotonic() < until:
-            self._gate.connect()
-            if self._gate.connected and self._gate.send(self._status.state(ready=False, camera_alive=False, fault=exc)):
-                # Closing with unread packets would make the gate's kernel report a reset before the fault.
-                while self._gate.receive() is not None:
-                    continue
-                return
-            time.sleep(0.01)
-        log.warning("the gate could not be told of the fault: nobody listens at its socket")
-
-    def _tell_fallback(self) -> None:
-        """As a fault, so that the records have it; what follows says that there is a bundle all the same."""
-        if self._fallback is not None and self._gate.connected:
-            self._gate.send(self._status.state(ready=False, camera_alive=False, fault=self._fallback))
-
-    def _milestone(self, text: str) -> None:
-        log.info("%s (%.2f s)", text, time.monotonic() - self._started)
-
     # -- the gate
-
-    def _keep_connected(self) -> None:
-        if self._gate.connect():
-            self._milestone(f"connected to the gate; {self._gate.undelivered} messages were dropped while it was away")
-            self._gate.undelivered = 0
-            self._told = ()
-            self._tell_fallback()
-        if self._gate.fileno() != self._polled_gate:
-            if self._polled_gate >= 0:
-                self._poller.unregister(self._polled_gate)
-                log.warning("the gate went away; frames are judged and dropped until it is back")
-            self._polled_gate = self._gate.fileno()
-            if self._polled_gate >= 0:
-                self._poller.register(self._polled_gate, zmq.POLLIN)
 
     def _receive_expectation(self) -> Expect | None:
         newest = None
@@ -220,33 +143,26 @@ class InspectorDaemon:
 
     def _wait_ms(self) -> int:
         now = time.monotonic_ns()
-        beat = max(0, (HEARTBEAT_NS - (now - self._beat_ns)) // NS_PER_MS)
+        beat = self._announcer.until_beat_ms(now)
         return min(beat, EVERY_MS) if self._rehearsal.wanted(now) else beat
 
     def _heartbeat(self) -> None:
         now = time.monotonic_ns()
         alive = all(feed.alive(now) for feed in self._feeds)
-        if alive != self._ready:
+        if alive != self.ready:
             self._change_ready(alive)
         if not alive:
             for feed in self._feeds:
                 feed.renew(now)
-        self._tell_state(now, camera_alive=alive)
+        self._announcer.tell_state(now, camera_alive=alive)
         if self._archive is not None:
             for event in self._archive.events():
                 self._gate.send(event)
         self._collect_when_quiet(now)
 
-    def _tell_state(self, now: int, *, camera_alive: bool) -> None:
-        status = (self._ready, camera_alive)
-        if status != self._told or now - self._beat_ns >= HEARTBEAT_NS:
-            self._told, self._beat_ns = status, now
-            if self._gate.connected:
-                self._gate.send(self._status.state(ready=self._ready, camera_alive=camera_alive))
-
     def _change_ready(self, ready: bool) -> None:
-        self._ready = ready
-        self._milestone("READY" if ready else "not READY: a camera is silent")
+        self._announcer.ready = ready
+        self._announcer.milestone("READY" if ready else "not READY: a camera is silent")
         if ready and gc.isenabled():
             gc.collect()
             gc.freeze()
@@ -295,7 +211,7 @@ class InspectorDaemon:
         return expected.typology if expected is not None and expected.trigger == header.trigger_id else None
 
     def _warm(self, expected: Expect | None) -> None:
-        if not (self._config.prewarm and self._ready) or any(feed.waiting() for feed in self._feeds):
+        if not (self._config.prewarm and self.ready) or any(feed.waiting() for feed in self._feeds):
             return
         judge = None if expected is None else self._loaded.judges.get(expected.typology or "")
         now = time.monotonic_ns()
@@ -311,7 +227,7 @@ class InspectorDaemon:
     def _engine_failed(self, exc: EngineError) -> None:
         log.warning("%s", exc)
         if isinstance(exc, GpuError):
-            self._tell_fault(exc)
+            self._announcer.tell_fault(exc)
             raise exc
         now = time.monotonic()
         self._faults.append(now)

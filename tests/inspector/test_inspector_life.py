@@ -60,7 +60,7 @@ def test_a_silent_camera_ends_ready(start: Start, tmp_path: Path) -> None:
 def test_a_change_is_told_at_once_and_not_with_the_next_heartbeat(start: Start, tmp_path: Path) -> None:
     cell = start(camera=(CameraConfig(name="cam", endpoint=f"ipc://{tmp_path}/cam", heartbeat_ms=1_500),))
     cell.until(lambda: not cell.gate.states[-1].ready)
-    cell.daemon._beat_ns = time.monotonic_ns() + 5_000_000_000
+    cell.daemon._announcer._beat_ns = time.monotonic_ns() + 5_000_000_000
     cell.send(*encode_alive("cam", 0, 1))
     cell.until(lambda: cell.gate.states[-1].ready, seconds=3)
     assert cell.gate.states[-1].camera_alive
