@@ -60,6 +60,7 @@ class Reason(str, enum.Enum):
     # the inspector
     INSPECTOR_DOWN = "INSPECTOR_DOWN"  # not connected, or silent for three heartbeats
     NOT_READY = "NOT_READY"  # connected but not READY: engines, golden inputs or camera
+    TOO_SLOW = "TOO_SLOW"  # the networks do not fit into the budget on this machine; measured at start
     BUNDLE_FAULT = "BUNDLE_FAULT"  # unsigned, altered or unknown bundle
     BUNDLE_DIFFERS = "BUNDLE_DIFFERS"  # judged by another bundle than the one announced
     # the part

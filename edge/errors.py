@@ -10,6 +10,7 @@ CordonError
 │   └── StoreError           the box's folder of bundles cannot be trusted or used
 ├── KnownAnswerError         a golden input did not give the score the bundle promises
 ├── EngineError              a network could not be compiled or run
+│   ├── BudgetError      the networks work, but not within the budget on this machine
 │   ├── EngineTrustError     an engine's bytes or record are not what the box's key vouches for, or others can write them
 │   └── GpuError             the GPU, its driver or its memory failed: nothing it computes counts any more, the process must end
 ├── FrameError               a camera frame that may not be judged; carries the verdict's reason
@@ -80,6 +81,10 @@ class KnownAnswerError(CordonError):
 
 class EngineError(CordonError):
     """A network could not be compiled or run."""
+
+
+class BudgetError(EngineError):
+    """The networks work, but on this machine they do not keep the robot's budget."""
 
 
 class EngineTrustError(EngineError):

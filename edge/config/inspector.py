@@ -114,6 +114,8 @@ class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     threads: int = 2
     prewarm: bool = True
     """Run the expected engine once when a trigger opens, while the camera exposes."""
+    capture_ms: float = 0.0
+    """The longest from a trigger to its frame's arrival, exposure and transfer; 0: not known, and then not counted at start."""
     max_frame_bytes: int = 64 * 1024 * 1024
     receive_queue: int = 8
     """Frames ZeroMQ may hold per camera; bounds memory together with max_frame_bytes."""
@@ -129,5 +131,6 @@ class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         names = [c.name for c in self.camera]
         require(len(set(names)) == len(names), "inspector.camera.name", names, "Give every camera its own name")
         between("inspector.threads", self.threads, 1, 256)
+        between("inspector.capture_ms", self.capture_ms, 0, 60_000)
         between("inspector.max_frame_bytes", self.max_frame_bytes, 1_024, 2**31)
         between("inspector.receive_queue", self.receive_queue, 1, 10_000)

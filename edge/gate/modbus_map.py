@@ -58,6 +58,7 @@ REASONS: tuple[Reason, ...] = (
     Reason.PARTS_OPEN,
     Reason.LATCHED,
     Reason.ARCHIVE,
+    Reason.TOO_SLOW,
 )
 """A reason's number is its place here; robots are programmed with these numbers, so new ones go to the end."""
 REFUSALS: tuple[Refusal, ...] = (

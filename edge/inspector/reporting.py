@@ -6,7 +6,7 @@ import os
 import time
 
 from edge.contract import CONTRACT_VERSION, FrameEvent, InspectorState, Reason, Report
-from edge.errors import CordonError, EngineError, FrameError, GpuError
+from edge.errors import BudgetError, CordonError, EngineError, FrameError, GpuError
 from edge.inspector.camera import Arrival
 from edge.inspector.explaining import NOTHING, Explained
 from edge.inspector.frame import FrameHeader
@@ -64,6 +64,8 @@ def reason_of(fault: CordonError) -> Reason:
         return fault.reason
     if isinstance(fault, GpuError):
         return Reason.GPU_FAULT
+    if isinstance(fault, BudgetError):
+        return Reason.TOO_SLOW
     return Reason.ENGINE_FAILED if isinstance(fault, EngineError) else Reason.BUNDLE_FAULT
 
 
