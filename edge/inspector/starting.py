@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 
 from edge.bundle import Bundle
 from edge.bundles.opening import open_configured, open_spare
@@ -14,6 +15,7 @@ from edge.inspector.alive import STEP_S
 from edge.inspector.announcing import Announcer
 from edge.inspector.loader import Loaded
 from edge.inspector.machines import load
+from edge.inspector.startup import Contract, require_fit
 from edge.notify import Notifier
 
 log = logging.getLogger("cordon.inspector")
@@ -28,7 +30,9 @@ class Starting:
     """Loads while nothing is judged yet; between its steps the gate and the service manager hear that loading goes on."""
 
     def __init__(self, config: Config, announcer: Announcer, notifier: Notifier | None) -> None:
-        self._config, self._announcer, self._notifier = config.inspector, announcer, notifier
+        self._whole, self._config, self._announcer, self._notifier = config, config.inspector, announcer, notifier
+        self.contract: Contract | None = None
+        """What the bundle that was loaded takes of the budget at worst."""
         self._starts = starts_of(config)
 
     def load(self) -> Loaded:
@@ -61,12 +65,24 @@ class Starting:
         say = self._announcer.milestone
         say(f"bundle {bundle.manifest.name} version {bundle.manifest.version} verified, hash {bundle.hash[:12]}")
         loaded = load(bundle, self._config, progress=self._progress)
-        say(f"{len(loaded.judges)} typologies on {loaded.backend}, {loaded.known_answers} golden inputs agreed")
+        self._progress(f"{len(loaded.judges)} typologies on {loaded.backend}, {loaded.known_answers} golden inputs agreed")
+        try:
+            self.contract = require_fit(loaded, bundle, self._whole, between=self._meanwhile)
+        except BaseException as exc:
+            # An error keeps the variables of the functions it left: memory among them must go before its machine does.
+            traceback.clear_frames(exc.__traceback__)
+            loaded.machine.close()
+            raise
+        for line in self.contract.lines():
+            say(line)
         return loaded
 
     def _progress(self, step: str) -> None:
         self._announcer.milestone(step)
         if self._notifier is not None:
             self._notifier.extend(STEP_S)
+        self._meanwhile()
+
+    def _meanwhile(self) -> None:
         self._announcer.keep_connected()
         self._announcer.tell_state(time.monotonic_ns(), camera_alive=False)
