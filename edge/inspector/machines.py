@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -13,15 +12,10 @@ from edge.bundle import Bundle
 from edge.bundle_certificate import named, networks, read_certificate
 from edge.config import GpuConfig, InspectorConfig
 from edge.errors import EngineError, EngineTrustError
-from edge.inspector.loader import Loaded, golden_scan, load_engines
-from edge.inspector.machine import CpuMachine, Engine, Machine, Preparation, prepare_and_run
-from edge.inspector.scan import Scan
+from edge.inspector.loader import Loaded, load_engines
+from edge.inspector.machine import CpuMachine, Machine
+from edge.inspector.startup_runs import worst_cases
 from edge.manifest import Member
-
-MEASURED_RUNS = 50
-"""Runs whose worst is the latency that counts; the first, unmeasured ones warm up."""
-WARM_RUNS = 5
-NS_PER_MS = 1_000_000
 
 Progress = Callable[[str], None]
 log = logging.getLogger("cordon.inspector")
@@ -58,8 +52,7 @@ def _fall_back(bundle: Bundle, config: InspectorConfig, gpu: GpuConfig, cause: E
     require_certified_on_cpu(bundle)
     machine = InPlaceOfGpu(threads=config.threads, backend=config.backend, maps=config.explain != "none")
     loaded = load_engines(bundle, machine, progress=progress)
-    every = config.engines == "all" or loaded.router is not None
-    worst_ms = worst_latency_ms(loaded, bundle, every_engine=every)
+    worst_ms = max(case.worst_ms for case in worst_cases(loaded, bundle, config, limit_ms=gpu.fallback_within_ms))
     if not worst_ms <= gpu.fallback_within_ms:
         raise EngineError(
             "the GPU cannot be used, and the CPU is too slow in its place",
@@ -105,22 +98,3 @@ def _uncovered(what: str, name: str) -> EngineError:
         seen=name,
         remedy='Export the bundle with `cordon export`, whose proof runs on the CPU, or set inspector.gpu.fallback = "none"',
     )
-
-
-def worst_latency_ms(loaded: Loaded, bundle: Bundle, *, every_engine: bool) -> float:
-    """The longest that any golden input took from image to scores, in milliseconds."""
-    judged: list[tuple[Scan, tuple[Preparation, ...], tuple[Engine, ...]]] = []
-    for judge in loaded.judges.values():
-        scan = golden_scan(judge.spec.golden[0], bundle)
-        judged.append((scan, loaded.preparations, loaded.engines) if every_engine else (scan, (judge.preparation,), judge.engines))
-    return max(_worst_ms(loaded.machine, *one) for one in judged)
-
-
-def _worst_ms(machine: Machine, scan: Scan, preparations: tuple[Preparation, ...], engines: tuple[Engine, ...]) -> float:
-    worst_ns = 0
-    for index in range(WARM_RUNS + MEASURED_RUNS):
-        began = time.monotonic_ns()
-        prepare_and_run(machine, scan, preparations, engines)
-        if index >= WARM_RUNS:
-            worst_ns = max(worst_ns, time.monotonic_ns() - began)
-    return worst_ns / NS_PER_MS
