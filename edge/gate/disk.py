@@ -21,6 +21,14 @@ def free_bytes(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
+def file_bytes(path: Path) -> int:
+    """Size of a file; -1 when nobody can say."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
 class Reserve:
     """`<records>.reserve`: allocated while all is well, given back to the file system when the disk is full; 0 bytes: no reserve."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from edge.config import StorageConfig
 from edge.errors import StorageError
-from edge.gate.disk import MIB, free_bytes
+from edge.gate.disk import MIB, file_bytes, free_bytes
 from edge.gate.retention import Retention
 from edge.gate.rows import EventRow
 from edge.gate.store import Store
@@ -33,6 +33,8 @@ class Keeper:
         self._write = write
         self._retention = Retention(store.path, storage)
         self._looked_s = -LOOK_S
+        self.free_bytes = self.live_bytes = -1
+        """Room left for records and size of the live file when they were last looked at; -1: not yet, or nobody can say."""
         self._due = False
         """The file is full and waits to be sealed."""
         self._alarms: dict[str, float] = {}
@@ -66,7 +68,8 @@ class Keeper:
         if now_s - self._looked_s < LOOK_S:
             return
         self._looked_s = now_s
-        free_mib = free_bytes(self._store.path.parent) / MIB
+        self.free_bytes, self.live_bytes = free_bytes(self._store.path.parent), file_bytes(self._store.path)
+        free_mib = self.free_bytes / MIB
         text = f"{free_mib:.0f} MiB free for records, alarm_mb is {self._storage.alarm_mb:g}"
         self._alarm("disk", text if free_mib < self._storage.alarm_mb else "")
 

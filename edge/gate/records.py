@@ -72,6 +72,27 @@ class Crashed(NamedTuple):
 Result = Durable | Failed | Back | Noted | Latched | Acknowledged | Crashed
 
 
+class Standing(NamedTuple):
+    """How the recorder stands, for whoever shows it."""
+
+    waiting: int
+    """Submissions that its thread has not taken."""
+    backlog: int
+    """Rows kept in memory because the store cannot be written."""
+    lost: int
+    """Rows beyond what memory keeps."""
+    failing: bool
+    reserve_held: bool
+    rows: int
+    """Rows ever written or kept, of all files."""
+    sealed: int
+    """Number of the last row that lies in a sealed file; 0: none is sealed."""
+    live_bytes: int
+    """Size of the live file, looked at every ten seconds; -1: unknown."""
+    free_bytes: int
+    """Room for records, likewise."""
+
+
 class _Item(NamedTuple):
     rows: Sequence[Row]
     wall_ns: int
@@ -149,6 +170,21 @@ class Recorder:
                 # Otherwise a reason came meanwhile that nobody has seen, and freeing the gate would lose it.
                 found.append(Acknowledged())
         return found
+
+    def standing(self) -> Standing:
+        """Asks nobody and waits for nobody: the thread's own numbers, as they are at this moment."""
+        store, keeper = self._store, self._keeper
+        return Standing(
+            waiting=self._queue.qsize(),
+            backlog=len(self._backlog) + len(self._kept),
+            lost=self._lost,
+            failing=self._failing,
+            reserve_held=not self._short,
+            rows=store.number,
+            sealed=store.anchor.number,
+            live_bytes=keeper.live_bytes,
+            free_bytes=keeper.free_bytes,
+        )
 
     def close(self, timeout_s: float = 5.0) -> bool:
         """Write what is queued and close the store; False when the disk did not let it finish in time."""

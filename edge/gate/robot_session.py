@@ -37,6 +37,11 @@ class RobotSession(GateSession):
         """The last heartbeat's state."""
         self._early: Report | None
 
+    @property
+    def recipe(self) -> str | None:
+        """The active recipe; empty: none is, although there are some. None: there are none."""
+        return None if self._parts is None else self._parts.active
+
     def next_ns(self, now_ns: int) -> int:
         """When `tick` is due at the latest."""
         due = super().next_ns(now_ns)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from edge.contract import FrameEvent, InspectorState, Outcome, Reason, Report, ToGate, TriggerId
-from edge.gate.case import Action, Stage, Ticket
+from edge.gate.case import Action, Case, Stage, Ticket
 from edge.gate.casework import CaseWork
 from edge.gate.latches import FAILURE_REASONS
 from edge.gate.messages import Message
 from edge.gate.rows import Disposition
 from edge.gate.settings import Settings
-from edge.gate.verdict import Decision
+from edge.gate.verdict import Asked, Decision, Facts
 
 LONGEST_NS = 10**9
 """Longest time between two ticks."""
@@ -37,6 +38,19 @@ class GateSession(CaseWork):
         cases = [case.cutoff_ns for case in self._cases.values() if case.stage in (Stage.WAITING, Stage.COMMITTING)]
         others = [due_ns for due_ns in (self._silent_ns, self._events.next_ns()) if due_ns is not None]
         return min([now_ns + LONGEST_NS, *cases, *others])
+
+    # for whoever shows how things stand
+
+    @property
+    def recipe(self) -> str | None:
+        """The active recipe; empty: none is, although there are some. None: there are none."""
+        return None
+
+    def standing(self, now_ns: int) -> Facts:
+        """What a trigger that opened now would be judged by, before any frame."""
+        by: Literal["frame", "trigger"] = "frame" if self.settings.profile == "push" else "trigger"
+        probe = Asked(session=self.session or "", sequence=0, part="-", weld="-", typology=None, by=by)
+        return self._facts(Case(asked=probe, opened_ns=now_ns, cutoff_ns=now_ns, deadline_ns=now_ns), None, now_ns)
 
     # the link
 
