@@ -16,6 +16,7 @@ OWN = {
     "keys": "edge.commands:keys",
     "engine": "edge.engines.cli:main",
     "records": "edge.commands:records",
+    "setup": "edge.setup.cli:main",
 }
 """The box's own words. Asking the installed packages for theirs takes longer than all else at the gate's start."""
 USAGE, FAILED, INTERRUPTED = 2, 1, 130

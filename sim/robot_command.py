@@ -41,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
             print(f"robot on {arguments.link or robot.path}, profile {arguments.profile}, {len(welds)} welds", flush=True)
             _wait_for_gate(robot, arguments.wait_s)
             _work(robot, welds, capture, arguments)
+            while arguments.stay:
+                time.sleep(1.0)
     finally:
         if capture is not None:
             capture.close()
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--part", default="P0001", help="without --welds: the part (default %(default)s)")
     parser.add_argument("--capture", help="ZeroMQ endpoint of the simulated camera's capture requests")
     parser.add_argument("--results", type=Path, help="write one JSON line per weld")
+    parser.add_argument("--stay", action="store_true", help="keep the line alive after the last weld, until the command is ended")
     return parser
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from edge.config.checks import between
 from edge.config.gate import GateConfig
 from edge.config.inspector import InspectorConfig
+from edge.demonstration import require_simulators
 from edge.errors import ConfigError
 from edge.toml import parse_toml
+
+Form = TypeVar("Form", bound=msgspec.Struct)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,6 +28,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         gpu, gate = self.inspector.gpu, self.gate
         if gpu is not None and gpu.fallback != "none":
             between("inspector.gpu.fallback_within_ms", gpu.fallback_within_ms, 0.001, gate.budget_ms - gate.margin_ms)
+        require_simulators(self.inspector.trusted_keys, gate.port, (camera.endpoint for camera in self.inspector.camera))
 
 
 def load_config(path: Path) -> Config:
@@ -35,22 +40,31 @@ def read_config(path: Path) -> tuple[Config, str]:
     """As `load_config`, with the SHA-256 (64 hex digits) of the very bytes it came from: the file may be edited at any moment."""
     try:
         data = path.read_bytes()
-        raw = parse_toml(data)
     except OSError as exc:
         raise ConfigError(
             f"cannot read the configuration {path}", seen=exc.strerror, remedy="Check --config and the file's rights"
         ) from exc
-    except (ValueError, RecursionError) as exc:  # not TOML, not UTF-8, a number of thousands of digits; brackets a thousand deep
-        raise ConfigError(f"{path} is not valid TOML", seen=exc, remedy="Correct the line named") from exc
+    return checked(path, data, Config), hashlib.sha256(data).hexdigest()
+
+
+def checked(path: Path, data: bytes, form: type[Form]) -> Form:
+    """The bytes of a TOML file as a value of this form. Raises ConfigFileError with every mistake: its line, key, value and remedy."""
     try:
-        return msgspec.convert(raw, Config, dec_hook=_path), hashlib.sha256(data).hexdigest()
-    except msgspec.ValidationError as exc:
-        raise ConfigError(f"{path} does not fit the schema", seen=exc, remedy="See docs/configuration.md for every key") from exc
-    except ConfigError as exc:
-        raise ConfigError(f"{path}: {exc.what}", seen=exc.seen, remedy=exc.remedy) from exc
+        raw = parse_toml(data)
+    except (ValueError, RecursionError) as exc:  # not TOML, not UTF-8, a number of thousands of digits; brackets a thousand deep
+        from edge.config.syntax import unreadable  # noqa: PLC0415 - the gate's start needs no words for mistakes
+
+        raise unreadable(path, data, exc) from exc
+    try:
+        return msgspec.convert(raw, form, dec_hook=_path)
+    except (msgspec.ValidationError, ConfigError, OverflowError) as exc:
+        from edge.config.mistakes import explained  # noqa: PLC0415 - as above
+
+        found = explained(path, data.decode("utf-8"), raw, form, _path)
+        raise found or ConfigError(f"{path} does not fit the schema", seen=exc, remedy="See docs/configuration.md for every key") from exc
 
 
 def _path(kind: type[object], value: object) -> object:
-    if kind is Path and isinstance(value, str):
+    if kind is Path and isinstance(value, str) and value and "\0" not in value:
         return Path(value)
     raise TypeError(f"Expected {kind.__name__}")

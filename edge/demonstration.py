@@ -1,0 +1,41 @@
+"""The demonstration: a bundle whose signing key everybody knows, and the simulated cell that is all it may ever judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from edge.config.checks import require
+
+KEY = "af0f9e4f21fe2e47ea38c1cf92c97a5279afbe13c2ccd37215176fd82ca41d48"
+"""Public half of the key that `packaging/demonstration.py` signs with. The private half follows from its source: anybody can sign by it."""
+FOLDER = Path("/opt/cordon/share/demonstration")
+"""What the package brings: the bundle `line.cordon`, and `welds.csv` with its scans."""
+PLACE = "/run/cordon-simulators"
+"""Where the simulated robot's port and the simulated camera's socket are, and nothing else ever is."""
+WARNING = "DEMONSTRATION: everybody can sign a bundle for this box, and what it accepts says nothing about a weld"
+
+
+def is_demonstration(trusted_keys: Iterable[str]) -> bool:
+    """Does this configuration trust the key that everybody knows?"""
+    return KEY in trusted_keys
+
+
+def require_simulators(trusted_keys: tuple[str, ...], port: str, endpoints: Iterable[str]) -> None:
+    """A configuration that trusts the demonstration's key has the simulators for robot and cameras, and no other key.
+
+    Raises ConfigError: so neither daemon starts when somebody makes a real cell out of the simulated one and forgets the key.
+    """
+    if not is_demonstration(trusted_keys):
+        return
+    remedy = "Everybody can sign by the demonstration's key: put your own public key in its place (`cordon keys new`, `cordon setup`)"
+    require(trusted_keys == (KEY,), "inspector.trusted_keys", "the demonstration's key beside others", remedy)
+    real = [place for place in (port,) if not inside(place)]
+    real += [endpoint for endpoint in endpoints if not (endpoint.startswith("ipc://") and inside(endpoint.removeprefix("ipc://")))]
+    require(not real, "inspector.trusted_keys", f"the demonstration's key for {', '.join(real)}", remedy)
+
+
+def inside(path: str) -> bool:
+    """Is it a name in the simulators' folder itself?"""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash == f"{PLACE}/" and name not in ("", ".", "..")
