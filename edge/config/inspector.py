@@ -7,8 +7,9 @@ from typing import Literal
 
 import msgspec
 
-from edge.config.camera import CameraConfig
+from edge.config.camera import CameraConfig, check_cameras
 from edge.config.checks import between, hex_digits, keys, plain_name, require
+from edge.config.curve import CurveConfig
 from edge.dla import DLA_REFUSED, GPU
 
 
@@ -107,6 +108,7 @@ class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The CPU, or a GPU with TensorRT or TensorRT-RTX."""
     gpu: GpuConfig | None = None
     archive: ArchiveConfig | None = None
+    curve: CurveConfig | None = None
     engines: Literal["named", "all"] = "named"
     """`all` runs every typology's engines on every frame as a cross-check."""
     explain: Explain = "none"
@@ -128,8 +130,7 @@ class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             remedy = "Add [inspector.gpu] with engines and box_keys; docs/gpu.md has an example"
             require(self.gpu is not None, "inspector.gpu", "missing", remedy)
         require(bool(self.camera), "inspector.camera", self.camera, "Add one [[inspector.camera]] table per camera")
-        names = [c.name for c in self.camera]
-        require(len(set(names)) == len(names), "inspector.camera.name", names, "Give every camera its own name")
+        check_cameras(self.camera, curve=self.curve is not None)
         between("inspector.threads", self.threads, 1, 256)
         between("inspector.capture_ms", self.capture_ms, 0, 60_000)
         between("inspector.max_frame_bytes", self.max_frame_bytes, 1_024, 2**31)
