@@ -48,6 +48,8 @@ class Reason(str, enum.Enum):
     FRAME_FROZEN = "FRAME_FROZEN"  # a payload seen before, under a new counter
     ARCHIVE = "ARCHIVE"  # an image could not be archived (an event, not a verdict)
     FRAME_GAP = "FRAME_GAP"  # frame counters were skipped (an event, not a verdict)
+    CAMERA_OPEN = "CAMERA_OPEN"  # this camera proves nothing: whoever reaches the network can be it (an event, not a verdict)
+    CAMERA_REFUSED = "CAMERA_REFUSED"  # somebody who could not prove to be the camera was not let in (an event, not a verdict)
     # which network
     TYPOLOGY_UNKNOWN = "TYPOLOGY_UNKNOWN"  # not in the bundle
     TYPOLOGY_DIFFERS = "TYPOLOGY_DIFFERS"  # trigger, frame and router do not agree
@@ -68,6 +70,7 @@ class Reason(str, enum.Enum):
     WELD_UNKNOWN = "WELD_UNKNOWN"  # the active recipe has no such weld
     WELDS_MISSING = "WELDS_MISSING"  # not every weld of the part was accepted in this session
     PARTS_OPEN = "PARTS_OPEN"  # too many parts without a part verdict
+    CHALLENGE = "CHALLENGE"  # the challenge parts are due, or failed, or this is one of them out of turn
     # the gate
     RECORD_FAULT = "RECORD_FAULT"  # storage failed; latched until checked
     RECORD_LATE = "RECORD_LATE"  # the record was not durable before the deadline

@@ -59,6 +59,9 @@ REASONS: tuple[Reason, ...] = (
     Reason.LATCHED,
     Reason.ARCHIVE,
     Reason.TOO_SLOW,
+    Reason.CHALLENGE,
+    Reason.CAMERA_OPEN,
+    Reason.CAMERA_REFUSED,
 )
 """A reason's number is its place here; robots are programmed with these numbers, so new ones go to the end."""
 REFUSALS: tuple[Refusal, ...] = (
