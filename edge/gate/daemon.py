@@ -28,6 +28,7 @@ from edge.gate.robot_port import NS_PER_S, RobotPort
 from edge.gate.rows import EventRow
 from edge.gate.session import GateSession
 from edge.gate.settings import settings_from
+from edge.health.gate import GateHealth
 from edge.notify import Notifier
 
 CHECKPOINT_ROWS = 512
@@ -76,6 +77,8 @@ class GateDaemon:
             self.inspector = InspectorSocket(self.config.socket)
             opened.pop_all()
         self.recorder = Recorder(store, storage=self.config.storage)
+        self.health = GateHealth(self.config, config_hash, self.session, self.recorder, self.log)
+        self.robot.on_heard = self.health.heard
         self._rows, self._busy_ns, self._collected = 0, time.monotonic_ns(), True
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -106,6 +109,7 @@ class GateDaemon:
         self.session.tick(now_ns)
         self._act()
         self._housekeep(now_ns)
+        self.health.step(now_ns, port_open=self.robot.link is not None)
         self._alive.step(now_ns)
 
     def stop(self) -> None:
@@ -129,6 +133,7 @@ class GateDaemon:
         self._wake_in.close()
         self._wake_out.close()
         self._alive.close()
+        self.health.close()
         self.log.close()
 
     # polling
@@ -164,6 +169,7 @@ class GateDaemon:
         while actions := self.session.take():
             for action in actions:
                 self._perform(action)
+                self.health.did(action)
 
     def _perform(self, action: Action) -> None:
         if isinstance(action, Send):
@@ -196,6 +202,7 @@ class GateDaemon:
         self.inspector.adopt(peer)
         self._poll.register(peer.fileno(), select.EPOLLIN)
         self.session.inspector_up(time.monotonic_ns())
+        self.health.connected()
 
     def _take_packets(self) -> None:
         try:
@@ -206,6 +213,7 @@ class GateDaemon:
         for message in messages:
             self.session.told(message, time.monotonic_ns())
             self._act()
+            self.health.told(message, time.monotonic_ns())
 
     def _lose_inspector(self, why: str) -> None:
         if self.inspector.connection is not None:
@@ -220,8 +228,10 @@ class GateDaemon:
             now_ns = time.monotonic_ns()
             if isinstance(result, Durable):
                 self.session.recorded(result.ticket, now_ns)
+                self.health.durable(result.ticket, now_ns)
             elif isinstance(result, Failed):
                 self.session.record_failed(result.ticket, result.why, now_ns)
+                self.health.record_failed()
             elif isinstance(result, Back):
                 self.session.store_back(now_ns)
             elif isinstance(result, Latched):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Callable
 
 from edge.config import GateConfig
 from edge.contract import TriggerId
 from edge.errors import LinkError, PortBusyError, PortGoneError, PortMissingError
 from edge.gate.case import Send
 from edge.gate.link import Link, open_link
+from edge.gate.messages import Message
 from edge.gate.session import GateSession
 
 NS_PER_S = 1_000_000_000
@@ -26,6 +28,8 @@ class RobotPort:
         """Raises PortMissingError, PortBusyError or LinkError when the port cannot be opened."""
         self._config = config
         self._session = session
+        self.on_heard: Callable[[Message, int], None] = lambda _message, _now_ns: None
+        """Hears of every message after the session did."""
         self._poll: select.epoll
         self._writing = False
         self._attempts, self._reopen_ns = 0, 0
@@ -119,6 +123,7 @@ class RobotPort:
         now_ns = time.monotonic_ns()
         for message in messages:
             self._session.received(message, now_ns)
+            self.on_heard(message, now_ns)
         for kind, count in link.noise().items():
             self._session.noise(kind, count, now_ns)
 

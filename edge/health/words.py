@@ -1,0 +1,129 @@
+"""What the states in the health files say, for readers: every value has a default, so that another release's state can be read too."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Objection(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the gate would refuse a trigger now."""
+
+    name: str = ""
+    """The condition that fails."""
+    reason: str = ""
+    """As a verdict would say it (`edge.contract.Reason`)."""
+    detail: str = ""
+
+
+class Store(msgspec.Struct, frozen=True, kw_only=True):
+    """As `edge.gate.records.Standing`."""
+
+    waiting: int = 0
+    backlog: int = 0
+    lost: int = 0
+    failing: bool = False
+    reserve_held: bool = True
+    rows: int = 0
+    sealed: int = 0
+    live_bytes: int = -1
+    free_bytes: int = -1
+
+
+class InspectorSaid(msgspec.Struct, frozen=True, kw_only=True):
+    """The inspector's last word to the gate: what of `edge.contract.InspectorState` is shown."""
+
+    pid: int = 0
+    ready: bool = False
+    backend: str = ""
+    bundle: str = ""
+    bundle_version: int = 0
+    typologies: tuple[str, ...] = ()
+    known_answers: int = 0
+    camera_alive: bool = False
+    fault_reason: str | None = None
+    fault: str = ""
+
+
+class GateState(msgspec.Struct, frozen=True, kw_only=True):
+    """Times are CLOCK_MONOTONIC ns, 0: never."""
+
+    at_ns: int = 0
+    port: str = ""
+    link: str = ""
+    """The link profile, as the records name it."""
+    budget_ms: float = 0.0
+    alarm_mb: float = 0.0
+    """Less room for records than this is an alarm."""
+    config: str = ""
+    """SHA-256 of the configuration."""
+    boot: str = ""
+    accepting: bool = False
+    objections: tuple[Objection, ...] = ()
+    latched: tuple[str, ...] = ()
+    store_healthy: bool = False
+    store: Store = Store()
+    port_open: bool = False
+    session: str | None = None
+    session_ns: int = 0
+    robot_ns: int = 0
+    """When the robot was last heard."""
+    inspector: InspectorSaid | None = None
+    """None: none is connected."""
+    inspector_alive: bool = False
+    inspector_ns: int = 0
+    """When it was last heard."""
+    recipe: str | None = None
+    """None: there are no recipes; empty: none is active."""
+    open: int = 0
+    """Triggers without disposition,"""
+    waiting: int = 0
+    """and of them without verdict;"""
+    oldest_ns: int = 0
+    """the first of these was opened then."""
+    log_dropped: int = 0
+
+
+class Camera(msgspec.Struct, frozen=True, kw_only=True):
+    """One camera as the inspector hears it."""
+
+    name: str = ""
+    alive: bool = False
+    heard_ns: int = 0
+    frames: int = 0
+    counter: int = -1
+    """Of its last frame; -1: none came."""
+
+
+class ArchiveShown(msgspec.Struct, frozen=True, kw_only=True):
+    """The image archive."""
+
+    waiting: int = 0
+    lost: int = 0
+    written: int = 0
+    used_bytes: int = -1
+    free_bytes: int = -1
+
+
+class InspectorShown(msgspec.Struct, frozen=True, kw_only=True):
+    """Times are CLOCK_MONOTONIC ns, 0: never."""
+
+    at_ns: int = 0
+    step: str = ""
+    """What it is doing while it is not ready."""
+    ready: bool = False
+    bundle: str = ""
+    bundle_name: str = ""
+    bundle_version: int = 0
+    backend: str = ""
+    typologies: tuple[str, ...] = ()
+    known_answers: int = 0
+    fault: str = ""
+    gate_connected: bool = False
+    undelivered: int = 0
+    """Messages that the gate did not take since it was last connected."""
+    cameras: tuple[Camera, ...] = ()
+    archive: ArchiveShown | None = None
+    rss_bytes: int = 0
+    faults_major: int = 0
+    faults_minor: int = 0
+    problem: str = ""
