@@ -12,6 +12,7 @@ from edge.gate.codec import encode_frame
 from edge.gate.messages import (
     FEATURE_PARTS,
     KNOWN_FEATURES,
+    MAJOR,
     Ack,
     ChangeOver,
     Done,
@@ -244,11 +245,19 @@ class RobotProtocol:
         if self.session is not None:
             self._lose("the gate opened another session", now_ns)
             return
-        if hello.must & ~self.knows or self.must & FEATURE_PARTS & ~hello.must:
-            self.refused = Refusal.VERSION
+        self.refused = self._refusal(hello)
+        if self.refused is not None:
             return
-        self.session, self.sequence, self.refused = session, 0, None
+        self.session, self.sequence = session, 0
         self._heard_ns, self._gate_counter, self._beat_ns, self._last = now_ns, None, now_ns, None
+
+    def _refusal(self, hello: Hello) -> Refusal | None:
+        """Why this robot does not work with this gate, if there is a reason."""
+        if hello.major != MAJOR or hello.must & ~self.knows or self.must & FEATURE_PARTS & ~hello.must:
+            return Refusal.VERSION
+        if hello.profile != "H":
+            return Refusal.PROFILE
+        return Refusal.DEADLINE if hello.deadline_ms * NS_PER_MS > self.budget_ns else None
 
     def _nak(self, nak: Nak, now_ns: int) -> None:
         if nak.sequence == 0 and nak.session.startswith(self._own) and self.session is None:
