@@ -11,6 +11,8 @@ ROWS ?= 10000000
 SECONDS ?= 60
 # Tests that hold deadlines on real processes, or send signals to their own: not beside others.
 ALONE := engines hil faults
+ON_THE_LINE := tests/gpu/test_failures_on_the_line.py
+BESIDE_EACH_OTHER := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --max-worker-restart 0 --dist loadfile
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,12 +26,12 @@ demo: $(INSTALLED) ## nine typologies end to end; SCANS=folder runs your own sca
 test: test-cpu test-soft-gpu ## all tests that fit into minutes
 
 test-cpu: $(INSTALLED) ## the part of them that needs no GPU and no stand-in for one
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --max-worker-restart 0 --dist loadfile $(foreach room,$(ALONE),--ignore tests/$(room))
+	@$(BESIDE_EACH_OTHER) $(foreach room,$(ALONE),--ignore tests/$(room))
 	@$(PY) -m pytest $(addprefix tests/,$(ALONE))
 
 test-soft-gpu: $(INSTALLED) ## the GPU inspector on a software CUDA driver, under the real PyCUDA (compiled once, about 2 minutes)
 	@$(PY) tests/gpu/softcuda/build.py; case $$? in \
-		0) CORDON_GPU_TESTS=soft $(PY) -m pytest tests/gpu;; \
+		0) export CORDON_GPU_TESTS=soft; $(BESIDE_EACH_OTHER) tests/gpu --ignore $(ON_THE_LINE) && $(PY) -m pytest $(ON_THE_LINE);; \
 		3) echo "SKIPPED: the GPU inspector's tests; what they need is named above" >&2;; \
 		*) exit 1;; esac
 
