@@ -2,8 +2,8 @@
 
 Twenty runs cannot tell a slow network from a machine that was busy for a moment, but what they mean can be told apart: a network
 that is too slow is so in every attempt, a hiccup is not. So the worst run of an attempt counts, and the best of three attempts, which
-lie apart in time. An attempt is short where nothing is near the limit (10 runs, the worst within half of it), long where it is
-(20 to 50), and ends where even the fastest of 5 does not fit.
+lie apart in time. An attempt is short where nothing is near the limit (10 to 20 runs, the worst within half of it), long where it
+is (20 to 50), and ends where even the fastest of 5 does not fit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edge.inspector.camera import Arrival
 from edge.inspector.explaining import Explainer
 from edge.inspector.frame import FrameHeader, check_payload, encode_frame, payload_image, read_header
 from edge.inspector.judging import inspect
-from edge.inspector.loader import Judge, Loaded, golden_scan
+from edge.inspector.loader import Loaded, golden_scan
 from edge.inspector.reporting import report_of
 from edge.inspector.scan import Scan
 
@@ -32,15 +32,15 @@ ATTEMPTS, PAUSES_S = 3, (0.1, 0.5)
 HOPELESS_RUNS, FAR_RUNS, NEAR_RUNS, MOST_RUNS = 5, 10, 20, 50
 FAR = 0.5
 """A worst run within this part of the limit is far from it."""
-LONG_S = 0.5
-"""An attempt near the limit ends after so long, or after NEAR_RUNS where these take longer."""
-WARM_RUNS = 3
+SHORT_S, LONG_S = 0.06, 0.5
+"""After so long an attempt goes on only where its least runs are not through: FAR_RUNS far from the limit, NEAR_RUNS near it."""
 NS_PER_MS = 1_000_000
 ROUTED, EVERY = "named by the router", "every typology"
 
 Between = Callable[[], None]
 Timed = Callable[[], float]
 """One run; returns the milliseconds it took."""
+Wait = Callable[[float], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,30 +61,48 @@ class WorstCase:
         return self.wait_ms + self.worst_ms
 
 
-def worst_of(timed: Timed, limit_ms: float, *, least: int = FAR_RUNS, between: Between = lambda: None) -> tuple[float, int, int]:
-    """Worst run in ms of the best attempt, its number of runs, and how many attempts there were; `between` hears of every run."""
-    best: tuple[float, int] | None = None
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One attempt: its worst run and what a frame may have to wait before it, in ms."""
+
+    worst_ms: float
+    wait_ms: float
+    runs: int
+
+    @property
+    def needed_ms(self) -> float:
+        """Both together."""
+        return self.worst_ms + self.wait_ms
+
+
+def worst_of(
+    timed: Timed, limit_ms: float, *, wait: Wait = lambda _: 0.0, least: int = 1, between: Between = lambda: None
+) -> tuple[Seen, int]:
+    """The best attempt, and how many there were. `wait`: what the fastest run says of the wait before; `between` hears of every run."""
+    best: Seen | None = None
     for attempt in range(1, ATTEMPTS + 1):
-        seen = _attempt(timed, limit_ms, max(least, FAR_RUNS), between)
-        best = seen if best is None else min(best, seen)
-        if best[0] <= limit_ms or attempt == ATTEMPTS:
-            return *best, attempt
+        seen = _attempt(timed, limit_ms, wait, least, between)
+        best = seen if best is None or seen.needed_ms < best.needed_ms else best
+        if best.needed_ms <= limit_ms or limit_ms <= 0 or attempt == ATTEMPTS:
+            return best, attempt
         _rest(PAUSES_S[attempt - 1], between)
     raise AssertionError("there is an attempt at least")
 
 
-def _attempt(timed: Timed, limit_ms: float, least: int, between: Between) -> tuple[float, int]:
+def _attempt(timed: Timed, limit_ms: float, wait: Wait, least: int, between: Between) -> Seen:
     worst_ms, fastest_ms, run, began_s = 0.0, float("inf"), 0, time.monotonic()
     while True:
         run += 1
         took_ms = timed()
         between()
         worst_ms, fastest_ms = max(worst_ms, took_ms), min(fastest_ms, took_ms)
-        hopeless = run >= HOPELESS_RUNS and fastest_ms > limit_ms
-        far = run >= least and worst_ms <= FAR * limit_ms
-        enough = run >= max(least, MOST_RUNS) or (run >= max(least, NEAR_RUNS) and time.monotonic() - began_s > LONG_S)
-        if hopeless or far or enough:
-            return worst_ms, run
+        seen = Seen(worst_ms=worst_ms, wait_ms=wait(fastest_ms), runs=run)
+        hopeless = run >= HOPELESS_RUNS and fastest_ms + seen.wait_ms > limit_ms
+        far = seen.needed_ms <= FAR * limit_ms
+        most, long_s, fewest = (NEAR_RUNS, SHORT_S, FAR_RUNS) if far else (MOST_RUNS, LONG_S, NEAR_RUNS)
+        enough = run >= most or (run >= fewest and time.monotonic() - began_s > long_s)
+        if hopeless or (run >= least and enough):
+            return seen
 
 
 def _rest(seconds: float, between: Between) -> None:
@@ -116,30 +134,35 @@ def worst_cases(
 
 @dataclass(frozen=True, kw_only=True)
 class _Route:
-    """Frames that take one way, each with the typology that it or its trigger names; and what is warmed for them."""
+    """Frames that take one way, each with the typology that it or its trigger names."""
 
     name: str
     frames: list[tuple[Arrival, str | None]]
-    warmed: tuple[Judge, ...] = ()
+    warmed: float
+    """The part of its engines that a trigger warms."""
 
 
 def _routes(loaded: Loaded, bundle: Bundle, *, every: bool) -> list[_Route]:
     named = [
-        _Route(name=name, frames=[(_frame(golden, bundle, loaded), name) for golden in judge.spec.golden], warmed=(judge,))
+        _Route(name=name, frames=[(_frame(golden, bundle, loaded), name) for golden in judge.spec.golden], warmed=1.0)
         for name, judge in loaded.judges.items()
     ]
     goldens = () if loaded.router is None else loaded.router.spec.golden
-    routed = [_Route(name=ROUTED, frames=[(_frame(golden, bundle, loaded), None) for golden in goldens])] if goldens else []
+    routed = [_Route(name=ROUTED, frames=[(_frame(golden, bundle, loaded), None) for golden in goldens], warmed=0.0)] if goldens else []
     if not every:
         return named + routed
     frames = [frame for route in named + routed for frame in route.frames]
-    return [_Route(name=EVERY, frames=frames, warmed=tuple(loaded.judges.values()))]
+    largest = max(len(judge.engines) for judge in loaded.judges.values())
+    return [_Route(name=EVERY, frames=frames, warmed=largest / len(loaded.engines))]
 
 
 def _case(walk: _Walk, route: _Route, limit_ms: float, warmed_ms: float | None, between: Between) -> WorstCase:
-    wait_ms = 0.0 if warmed_ms is None else max([0.0, *(walk.warm(judge) - warmed_ms for judge in route.warmed)])
-    worst_ms, runs, attempts = worst_of(_in_turn(walk, route.frames), limit_ms - wait_ms, least=len(route.frames), between=between)
-    return WorstCase(name=route.name, worst_ms=worst_ms, wait_ms=wait_ms, runs=runs, attempts=attempts)
+    def wait(fastest_ms: float) -> float:
+        # A run holds its engines' work, so the fastest one bounds what warming them takes on a machine that is not disturbed.
+        return 0.0 if warmed_ms is None else max(0.0, fastest_ms * route.warmed - warmed_ms)
+
+    seen, attempts = worst_of(_in_turn(walk, route.frames), limit_ms, wait=wait, least=len(route.frames), between=between)
+    return WorstCase(name=route.name, worst_ms=seen.worst_ms, wait_ms=seen.wait_ms, runs=seen.runs, attempts=attempts)
 
 
 @contextmanager
@@ -173,15 +196,6 @@ class _Walk:
         self.loaded = loaded
         self._every = config.engines == "all"
         self._explainer = Explainer(loaded, config.explain)
-
-    def warm(self, judge: Judge) -> float:
-        """The fastest of a few, in ms: a wait that the worst run of the engines has already in it need not be counted twice."""
-        took = []
-        for _ in range(WARM_RUNS):
-            began_ns = time.monotonic_ns()
-            self.loaded.machine.warm(judge.engines)
-            took.append(time.monotonic_ns() - began_ns)
-        return min(took) / NS_PER_MS
 
     def timed(self, frame: Arrival, typology: str | None) -> float:
         """One run in ms."""
