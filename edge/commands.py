@@ -31,13 +31,10 @@ def bundle(argv: Sequence[str]) -> int:
 
 
 def keys(argv: Sequence[str]) -> int:
-    """`cordon keys new|show FILE`: a new Ed25519 key, or one there is; prints its public half for inspector.trusted_keys or box_keys."""
-    parser = argparse.ArgumentParser(prog="cordon keys", description=keys.__doc__)
-    parser.add_argument("action", choices=["new", "show"])
-    parser.add_argument("file", type=Path)
-    arguments = parser.parse_args(argv)
-    print(new_key(arguments.file) if arguments.action == "new" else shown_key(arguments.file))
-    return 0
+    """`cordon keys new|show|box|camera`: keys that sign, and keys with which cameras and the box know each other."""
+    from edge.keys_cli import keys_main  # noqa: PLC0415
+
+    return keys_main(argv)
 
 
 def new_key(path: Path) -> str:
@@ -45,13 +42,6 @@ def new_key(path: Path) -> str:
     from edge import keys as files  # noqa: PLC0415
 
     return files.new_key(path)
-
-
-def shown_key(path: Path) -> str:
-    """The public half of a private key in a file, 64 hex digits. Raises ConfigError."""
-    from edge import keys as files  # noqa: PLC0415
-
-    return files.public_half(files.read_private_key(path, "key"))
 
 
 def records(argv: Sequence[str]) -> int:
