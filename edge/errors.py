@@ -2,6 +2,7 @@
 
 CordonError
 ├── ConfigError              a key of the configuration file is missing, unknown or out of range
+│   └── ConfigFileError      a configuration or recipe file with one or more mistakes, each with its line
 ├── BundleError              the bundle may not be used
 │   ├── BundleFormatError    not a bundle, truncated, or a manifest that does not fit the schema
 │   ├── BundleSignatureError unsigned, altered, or signed by a key this box does not trust
@@ -30,9 +31,12 @@ CordonError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from edge.contract import Reason
 
 
@@ -49,6 +53,35 @@ class CordonError(Exception):
 
 class ConfigError(CordonError):
     """A key of the configuration file is missing, unknown or out of range."""
+
+
+class Mistake(NamedTuple):
+    """One mistake in a file that a person wrote. `line` counts from 1; None where the file as a whole lacks something."""
+
+    line: int | None
+    key: str
+    """Dotted, with `[0]` for the first of a list; empty where the text is no TOML."""
+    what: str
+    seen: str | None
+    remedy: str
+
+    def __str__(self) -> str:
+        where = "" if self.line is None else f"line {self.line}: "
+        return f"{where}{self.what}{'' if self.seen is None else f' (seen: {self.seen})'}. {self.remedy}"
+
+
+class ConfigFileError(ConfigError):
+    """A configuration or recipe file with mistakes: `mistakes` are all that could be found, in the order of their lines."""
+
+    def __init__(self, path: Path, mistakes: Sequence[Mistake]) -> None:
+        self.path = path
+        self.mistakes = tuple(mistakes)
+        if len(self.mistakes) == 1:
+            line, _, what, seen, remedy = self.mistakes[0]
+            super().__init__(f"{path}, {'' if line is None else f'line {line}: '}{what}", seen=seen, remedy=remedy)
+            return
+        listed = "".join(f"\n  {mistake}" for mistake in self.mistakes)
+        super().__init__(f"{path} has {len(self.mistakes)} mistakes, and nothing was opened", remedy=f"Correct them all:{listed}")
 
 
 class BundleError(CordonError):

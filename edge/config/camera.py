@@ -65,7 +65,8 @@ class CameraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def check_cameras(cameras: tuple[CameraConfig, ...], *, curve: bool) -> None:
     """What cameras must not share, and that the box has a key of its own (`curve`) where they have some. Raises ConfigError."""
     names = [camera.name for camera in cameras]
-    require(len(set(names)) == len(names), "inspector.camera.name", names, "Give every camera its own name")
+    for place, name in enumerate(names):
+        require(name not in names[:place], f"inspector.camera[{place}].name", name, "Give every camera its own name")
     ports = [camera.endpoint.rpartition(":")[2] for camera in cameras if camera.listen]
     require(len(set(ports)) == len(ports), "inspector.camera.endpoint", ports, "Give every camera that connects a port of its own")
     keys = [key for camera in cameras for key in camera.keys]

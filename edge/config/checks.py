@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
 
 from edge.errors import ConfigError
 
@@ -10,16 +14,54 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,23}\Z")
 """Part, weld, typology and camera names: at most 24 characters that are safe on the serial line, in files and in logs."""
 
 
+class Refusal(NamedTuple):
+    """A value that no table may have. `key` is dotted, with `[0]` where it lies in a list; the range is given where there is one."""
+
+    key: str
+    seen: object
+    remedy: str
+    low: float | None = None
+    high: float | None = None
+
+
+_collected: ContextVar[list[Refusal] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collecting() -> Iterator[list[Refusal]]:
+    """Within it the checks below raise nothing, but say everything they refuse in the list."""
+    found: list[Refusal] = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
+def refuse(refusal: Refusal) -> None:
+    """Raises ConfigError, unless refusals are being collected."""
+    found = _collected.get()
+    if found is None:
+        raise ConfigError(f"{refusal.key} is not usable", seen=refusal.seen, remedy=refusal.remedy)
+    found.append(refusal)
+
+
 def require(condition: bool, key: str, seen: object, remedy: str) -> None:
     """Raises ConfigError unless the condition holds."""
     if not condition:
-        raise ConfigError(f"{key} is not usable", seen=seen, remedy=remedy)
+        refuse(Refusal(key, seen, remedy))
 
 
 def between(key: str, value: float, low: float, high: float) -> None:
     """Raises ConfigError unless low <= value <= high."""
     # False for NaN and infinities too; an integer beyond every float must not be made one.
-    require(low <= value <= high, key, value, f"Choose a value from {low:g} to {high:g}")
+    if not low <= value <= high:
+        refuse(Refusal(key, value, f"Choose a value from {number(low)} to {number(high)}", low, high))
+
+
+def number(value: float) -> str:
+    """As a person writes it: no exponent, no decimals that say nothing."""
+    return str(int(value)) if -(2**63) < value < 2**63 and value == int(value) else f"{value:g}"
 
 
 def keys(key: str, values: tuple[str, ...], remedy: str) -> None:
@@ -30,8 +72,9 @@ def keys(key: str, values: tuple[str, ...], remedy: str) -> None:
 
 def hex_digits(key: str, values: tuple[str, ...]) -> None:
     """Keys or hashes of 64 hex digits each. Raises ConfigError."""
-    for value in values:
-        require(re.fullmatch(r"[0-9a-f]{64}", value) is not None, key, value, "A key or a bundle's hash is 64 lower-case hex digits")
+    for place, value in enumerate(values):
+        ok = re.fullmatch(r"[0-9a-f]{64}", value) is not None
+        require(ok, f"{key}[{place}]", value, "A key or a bundle's hash is 64 lower-case hex digits")
 
 
 def plain_name(key: str, value: str) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from edge.config import NAME
+from edge.config.checks import plain_name, require
+from edge.config.load import checked
 from edge.errors import ConfigError
-from edge.toml import parse_toml
 
 MAX_WELDS = 999
 """Of one recipe: the part verdict's frame counts missing welds with three digits."""
@@ -23,6 +23,10 @@ class Weld(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: str
     typology: str
 
+    def __post_init__(self) -> None:
+        plain_name("recipe.weld.name", self.name)
+        plain_name("recipe.weld.typology", self.typology)
+
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[[recipe]]`: the welds of one kind of part, in the order in which missing ones are named."""
@@ -31,16 +35,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     weld: tuple[Weld, ...]
 
     def __post_init__(self) -> None:
-        _name("recipe.name", self.name)
-        where = f"recipe {self.name}: weld"
-        if not 1 <= len(self.weld) <= MAX_WELDS:
-            raise ConfigError(
-                f"{where} is not usable", seen=f"{len(self.weld)} welds", remedy=f"Give 1 to {MAX_WELDS} [[recipe.weld]] tables"
-            )
-        for weld in self.weld:
-            _name(f"{where}.name", weld.name)
-            _name(f"{where}.typology of {weld.name}", weld.typology)
-        _unique(f"{where}.name", [weld.name for weld in self.weld], "List every weld of the part once")
+        plain_name("recipe.name", self.name)
+        some = 1 <= len(self.weld) <= MAX_WELDS
+        require(some, "recipe.weld", f"{len(self.weld)} welds of {self.name}", f"Give 1 to {MAX_WELDS} [[recipe.weld]] tables")
+        _unique("recipe.weld", self.welds, "List every weld of the part once")
 
     @property
     def welds(self) -> tuple[str, ...]:
@@ -62,40 +60,27 @@ class RecipeBook(msgspec.Struct, frozen=True, kw_only=True):
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     recipe: tuple[Recipe, ...]
 
+    def __post_init__(self) -> None:
+        some = 1 <= len(self.recipe) <= MAX_RECIPES
+        require(some, "recipe", f"{len(self.recipe)} recipes", f"Give 1 to {MAX_RECIPES} [[recipe]] tables")
+        _unique("recipe", [recipe.name for recipe in self.recipe], "Give every recipe its own name")
+
 
 def load_recipes(path: Path, active: str = "") -> RecipeBook:
-    """Read and check a recipe file; `active` must be one of its recipes, or empty. Raises ConfigError naming file, value and remedy."""
+    """Read and check a recipe file; `active` must be one of its recipes, or empty. Raises ConfigError naming file, line and remedy."""
     try:
         data = path.read_bytes()
-        recipes = msgspec.convert(parse_toml(data), _File).recipe
-        _check(recipes, active)
     except OSError as exc:
         raise ConfigError(f"cannot read the recipes {path}", seen=exc.strerror, remedy="Check gate.recipes and the file's rights") from exc
-    except msgspec.ValidationError as exc:
-        raise ConfigError(f"{path} does not fit the schema", seen=exc, remedy="See docs/parts.md for every key") from exc
-    except (ValueError, RecursionError) as exc:  # as in load_config
-        raise ConfigError(f"{path} is not valid TOML", seen=exc, remedy="Correct the line named") from exc
-    except ConfigError as exc:
-        raise ConfigError(f"{path}: {exc.what}", seen=exc.seen, remedy=exc.remedy) from exc
-    return RecipeBook(recipes={recipe.name: recipe for recipe in recipes}, sha256=hashlib.sha256(data).hexdigest())
-
-
-def _check(recipes: Sequence[Recipe], active: str) -> None:
-    if not 1 <= len(recipes) <= MAX_RECIPES:
-        raise ConfigError("recipe is not usable", seen=f"{len(recipes)} recipes", remedy=f"Give 1 to {MAX_RECIPES} [[recipe]] tables")
-    names = [recipe.name for recipe in recipes]
-    _unique("recipe.name", names, "Give every recipe its own name")
-    if active and active not in names:
-        raise ConfigError("gate.recipe is not in the file", seen=active, remedy=f"Name one of: {', '.join(names[:20])}")
-
-
-def _name(key: str, value: str) -> None:
-    if NAME.match(value) is None:
-        remedy = "Use 1 to 24 of A-Z a-z 0-9 . _ - and start with a letter or digit"
-        raise ConfigError(f"{key} is not usable", seen=repr(value), remedy=remedy)
+    recipes = {recipe.name: recipe for recipe in checked(path, data, _File).recipe}
+    if active and active not in recipes:
+        remedy = f"Name one of: {', '.join([*recipes][:20])}"
+        raise ConfigError(f"gate.recipe is not in {path}", seen=active, remedy=remedy)
+    return RecipeBook(recipes=recipes, sha256=hashlib.sha256(data).hexdigest())
 
 
 def _unique(key: str, names: Sequence[str], remedy: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"{key} occurs twice", seen=", ".join(twice), remedy=remedy)
+    seen: set[str] = set()
+    for number, name in enumerate(names):
+        require(name not in seen, f"{key}[{number}].name", name, remedy)
+        seen.add(name)
