@@ -17,6 +17,7 @@ import msgspec
 
 from edge.config import ArchiveConfig
 from edge.contract import FrameEvent, Outcome, Reason, Settled
+from edge.health.words import ArchiveShown
 from edge.inspector.archive_image import Payload, Pixels, payload_of, to_pixels
 from edge.inspector.archive_map import Drawer, Shown
 from edge.inspector.camera import Arrival
@@ -80,6 +81,9 @@ class Archive:
         self._accepts = 0
         self._queue: Queue[_Job | None] = Queue(WAITING)
         self._lost: dict[str, int] = {}
+        self._lost_ever = self._written = 0
+        self._used_bytes = self._free_bytes = -1
+        """Looked at by the thread after every image; -1: not yet, or nobody can say."""
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
         self._thread.start()
@@ -110,6 +114,16 @@ class Archive:
             lost, self._lost = self._lost, {}
         return [FrameEvent(camera, None, Reason.ARCHIVE, "images were not archived", count) for camera, count in lost.items()]
 
+    def standing(self) -> ArchiveShown:
+        """How it stands, for whoever shows it; asks no disk."""
+        return ArchiveShown(
+            waiting=self._queue.qsize(),
+            lost=self._lost_ever,
+            written=self._written,
+            used_bytes=self._used_bytes,
+            free_bytes=self._free_bytes,
+        )
+
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what waits, unless the disk is stuck."""
         with contextlib.suppress(Full):
@@ -126,6 +140,7 @@ class Archive:
         with self._lock:
             first = camera not in self._lost
             self._lost[camera] = self._lost.get(camera, 0) + 1
+            self._lost_ever += 1
         if first:
             log.warning("an image of %s was not archived: %s", camera, why)
 
@@ -134,12 +149,21 @@ class Archive:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         room, drawer = Room(self._config.folder, int(self._config.max_mb * MB)), Drawer()
+        self._look(room)
         while (job := self._next()) is not None:
             try:
                 drawn = drawer.draw(job.header, job.arrival.payload, job.shown)
                 room.put(*_encoded(job, payloads=self._config.payloads), drawn)
+                self._written += 1
             except (OSError, ValueError, cv2.error) as exc:
                 self._lose(job.settled.camera, str(exc))
+            self._look(room)
+
+    def _look(self, room: Room) -> None:
+        self._used_bytes, self._free_bytes = room.used_bytes, -1
+        with contextlib.suppress(OSError):
+            found = os.statvfs(self._config.folder)
+            self._free_bytes = found.f_bavail * found.f_frsize
 
     def _next(self) -> _Job | None:
         while True:

@@ -59,6 +59,11 @@ class CameraFeed:
         self._endpoint, self._connected_ns = config.endpoint, time.monotonic_ns()
         self.socket.connect(self._endpoint)
 
+    @property
+    def heard_ns(self) -> int:
+        """When anything was last heard of the camera (CLOCK_MONOTONIC); 0: never."""
+        return self._heard_ns
+
     def alive(self, now_ns: int) -> bool:
         """Was anything heard of the camera within its heartbeat?"""
         return not self._heartbeat_ns or (self._heard_ns > 0 and now_ns - self._heard_ns <= self._heartbeat_ns)
