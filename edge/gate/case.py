@@ -10,7 +10,7 @@ import msgspec
 from edge.contract import Outcome, Reason, Report, Settled, ToInspector, TriggerId
 from edge.gate.messages import Done, Message, PartQuery, PartVerdict, Trigger, Verdict
 from edge.gate.rows import Disposition, DispositionRow, Row, TriggerRow, VerdictRow
-from edge.gate.verdict import Asked, Decision, Plan
+from edge.gate.verdict import Asked, Decision, Plan, Role
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -59,7 +59,22 @@ class Latch(msgspec.Struct, frozen=True):
     why: str
 
 
-Action = Send | Record | Tell | Discard | Withdraw | Latch
+class Kept(msgspec.Struct, frozen=True):
+    """Keep this as what the last challenge came to, across restarts; None: no challenge counts any more."""
+
+    content: bytes | None
+
+
+Action = Send | Record | Tell | Discard | Withdraw | Latch | Kept
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A challenge part is in front of the robot, and no part of production."""
+
+    role: Role
+    epoch: int
+    """Of the challenge it may prove something for; -1: it cannot."""
+    wall_ns: int
 
 
 class Stage(enum.Enum):
@@ -88,6 +103,10 @@ class Case:
     """Active when it opened."""
     plan: Plan | None = None
     """What the recipes said of it when it opened."""
+    shown: Shown | None = None
+    """Set for a challenge part."""
+    judged_good: bool | None = None
+    """What the networks said of a challenge part; None: its frame proved nothing."""
     missing: tuple[str, ...] = ()
     """Part query: welds that are not accepted, in the recipe's order."""
     stage: Stage = Stage.WAITING
@@ -120,7 +139,7 @@ class Case:
             weld=asked.weld,
             typology=asked.typology,
             recipe=self.recipe,
-            opened_by=asked.by,
+            opened_by=asked.by if self.shown is None else f"challenge-{self.shown.role}",
             opened_ns=self.opened_ns,
         )
 

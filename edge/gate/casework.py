@@ -6,14 +6,15 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 
 from edge.contract import InspectorState, Outcome, Reason, Report, TriggerId
-from edge.gate.case import Action, Case, Latch, Record, Send, Stage, Tell, Ticket, Withdraw
+from edge.gate.case import Action, Case, Kept, Latch, Record, Send, Shown, Stage, Tell, Ticket, Withdraw
+from edge.gate.challenge import Challenges
 from edge.gate.events import EventBook
 from edge.gate.latches import Latches
 from edge.gate.maps import with_map
 from edge.gate.messages import Message
-from edge.gate.rows import Disposition, Row
+from edge.gate.rows import Disposition, EventRow, Row
 from edge.gate.settings import Settings
-from edge.gate.verdict import Asked, Decision, Facts, decide, refuse_early
+from edge.gate.verdict import Asked, Decision, Facts, decide, finding, refuse_early
 
 HISTORY = 64
 """Closed triggers remembered for repeats."""
@@ -22,7 +23,8 @@ HISTORY = 64
 class CaseWork(ABC):
     """The state of one session and the steps that both link profiles share. Times are CLOCK_MONOTONIC ns."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, challenges: Challenges | None = None) -> None:
+        """Without `challenges` no challenge parts are asked for."""
         self.settings = settings
         self.session: str | None = None
         self.store_healthy = True
@@ -35,6 +37,7 @@ class CaseWork(ABC):
         """The last frame of no use since the trigger that waits was opened, which sets it."""
         self._cases: OrderedDict[int, Case] = OrderedDict()
         self._closed: OrderedDict[int, Case] = OrderedDict()
+        self._challenges = challenges
         self._events = EventBook()
         self._actions: list[Action] = []
 
@@ -53,6 +56,10 @@ class CaseWork(ABC):
         row = self._events.note(kind, reason, detail, now_ns, camera=camera, count=count)
         if row is not None:
             self._write(row)
+
+    def _event(self, kind: str, reason: Reason | None, detail: str, now_ns: int) -> None:
+        """Record an event in a row of its own, which no equal one may swallow."""
+        self._write(event_row(kind, reason, detail, now_ns))
 
     def _write(self, *rows: Row) -> None:
         if rows:
@@ -81,10 +88,14 @@ class CaseWork(ABC):
             store_healthy=self.store_healthy,
             latched=self.latched,
             plan=case.plan,
+            challenge=self._challenges.duty(case.asked, now_ns) if self._challenges is not None else None,
         )
 
     def _judge(self, case: Case, report: Report, now_ns: int, *, rows: tuple[Row, ...] = ()) -> None:
-        self._conclude(case, decide(self._facts(case, report, now_ns)), report, now_ns, rows=rows)
+        facts = self._facts(case, report, now_ns)
+        self._conclude(case, decide(facts), report, now_ns, rows=rows)
+        if case.shown is not None:
+            self._challenge_judged(case, facts, now_ns)
 
     def _conclude(self, case: Case, decision: Decision, report: Report | None, now_ns: int, *, rows: tuple[Row, ...] = ()) -> None:
         """The one decision of a case; ACCEPT waits for its record, anything else leaves first."""
@@ -159,6 +170,39 @@ class CaseWork(ABC):
             self._close(case, done, why, now_ns)
         self.session = None
         self._closed.clear()
+        if self._challenges is not None:
+            self._challenges.session_ended()
+
+    # challenge parts
+
+    def _show(self, case: Case, now_ns: int, *, busy: bool = False) -> None:
+        """A weld is in front of the robot: is it one of the challenge, which is no part of production?"""
+        if self._challenges is None:
+            return
+        if busy:
+            role = self._challenges.role(case.asked)
+            case.shown = Shown(role=role, epoch=-1, wall_ns=0) if role else None
+        else:
+            case.shown = self._challenges.show(case.asked)
+        self._tell_challenges(now_ns)
+
+    def _challenge_judged(self, case: Case, facts: Facts, now_ns: int) -> None:
+        assert self._challenges is not None
+        case.judged_good = finding(facts)
+        self._challenges.judged(case)
+        self._tell_challenges(now_ns)
+
+    def _tell_challenges(self, now_ns: int) -> None:
+        """Record, keep and obey what the rule of the challenge parts has to say."""
+        if self._challenges is None:
+            return
+        for said in self._challenges.take():
+            if isinstance(said, Kept):
+                self._actions.append(said)
+                continue
+            self._event("challenge", Reason.CHALLENGE if said.alarm else None, said.text, now_ns)
+            if said.latch:
+                self._latch(said.text, now_ns)
 
     def _close(self, case: Case, done: Disposition, detail: str, now_ns: int) -> None:
         if case.stage is Stage.CLOSED:
@@ -166,6 +210,9 @@ class CaseWork(ABC):
         self._write(case.disposition_row(done, detail, now_ns))
         case.stage = Stage.CLOSED
         self._after_closing(case, done)
+        if case.shown is not None and self._challenges is not None:
+            self._challenges.settle(case, done, now_ns)
+            self._tell_challenges(now_ns)
         if case.frame is not None:
             self._actions.append(Tell(case.settled()))
         self._cases.pop(case.key.sequence, None)
@@ -185,3 +232,8 @@ class CaseWork(ABC):
 
     def _trigger_durable(self, case: Case, now_ns: int) -> None:  # noqa: B027 - the push profile has nobody to tell
         """The trigger's own row is durable."""
+
+
+def event_row(kind: str, reason: Reason | None, detail: str, now_ns: int) -> EventRow:
+    """A row of its own, which no other event may swallow."""
+    return EventRow(kind=kind, reason=reason.value if reason else "", detail=detail, camera="", count=1, first_ns=now_ns, at_ns=now_ns)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 
 from edge.contract import Expect, InspectorState, Outcome, Reason, Report
 from edge.gate.case import Case, Record, Stage, Tell, Ticket
+from edge.gate.casework import event_row
+from edge.gate.challenge import Challenges
 from edge.gate.messages import Ack, ChangeOver, Done, Message, Nak, PartQuery, Refusal, Trigger, TriggerAck
 from edge.gate.parts import PartFacts, Parts, decide_part, notes_of
 from edge.gate.recipe import Recipe
 from edge.gate.robot_session import RobotSession
-from edge.gate.rows import Disposition, EventRow
+from edge.gate.rows import Disposition
 from edge.gate.settings import Settings
 from edge.gate.verdict import Asked, Decision, refuse_early
 
@@ -18,9 +20,18 @@ from edge.gate.verdict import Asked, Decision, refuse_early
 class HandshakeSession(RobotSession):
     """The gate answers, and never sends a verdict nobody asked for."""
 
-    def __init__(self, settings: Settings, nonce: Callable[[], str], recipes: Mapping[str, Recipe] | None = None) -> None:
-        """`nonce` gives 8 fresh random hex digits. Without `recipes` welds are judged one by one and no part has a verdict."""
-        super().__init__(settings, nonce, recipes)
+    def __init__(
+        self,
+        settings: Settings,
+        nonce: Callable[[], str],
+        recipes: Mapping[str, Recipe] | None = None,
+        challenges: Challenges | None = None,
+    ) -> None:
+        """`nonce` gives 8 fresh random hex digits.
+
+        Without `recipes` welds are judged one by one and no part has a verdict; without `challenges` no challenge parts are asked for.
+        """
+        super().__init__(settings, nonce, recipes, challenges)
         self._early_word: tuple[object, ...]
         """What the inspector said of itself when the report came that is kept for its trigger."""
         self._changed: tuple[ChangeOver, ChangeOver | Nak] | None = None
@@ -104,9 +115,11 @@ class HandshakeSession(RobotSession):
 
     def _trigger(self, trigger: Trigger, now_ns: int) -> None:
         case, busy = self._opened(trigger, now_ns)
+        self._show(case, now_ns, busy=busy)
         if self._parts is not None:
-            case.plan = self._parts.plan(trigger)
-            self._parts.show(trigger)
+            case.plan = self._parts.plan(trigger, challenge=case.shown is not None)
+            if case.shown is None:
+                self._parts.show(trigger)
         if busy:
             self._refuse_busy(case, now_ns)
             return
@@ -145,13 +158,14 @@ class HandshakeSession(RobotSession):
             welds=len(parts.welds),
             accepted=parts.accepted(query.part),
             missing=parts.missing(query.part),
+            challenge=self._challenges.duty(case.asked, now_ns) if self._challenges is not None else None,
         )
 
     def _judge_part(self, case: Case, query: PartQuery, facts: PartFacts, now_ns: int) -> None:
         case.missing = tuple(weld for weld, _ in facts.missing)
         decision = decide_part(facts)
         notes = notes_of(facts.missing)[decision.reason is Reason.WELDS_MISSING :] if facts.missing else []
-        rows = [_event("part", Reason.WELDS_MISSING, f"part {query.part}, query {query.sequence}: {note}", now_ns) for note in notes]
+        rows = [event_row("part", Reason.WELDS_MISSING, f"part {query.part}, query {query.sequence}: {note}", now_ns) for note in notes]
         self._conclude(case, decision, None, now_ns, rows=(case.trigger_row(), *rows))
 
     def _refuse_busy(self, case: Case, now_ns: int) -> None:
@@ -184,7 +198,7 @@ class HandshakeSession(RobotSession):
             self._reply(TriggerAck(session=case.key.session, sequence=case.key.sequence), now_ns)
 
     def _after_closing(self, case: Case, done: Disposition) -> None:
-        if self._parts is not None and case.asked.by == "trigger":
+        if self._parts is not None and case.asked.by == "trigger" and case.shown is None:
             self._parts.settle(case.asked, case.decided, case.sending if case.sent_ns is not None else None, done)
 
     # change-over
@@ -198,7 +212,10 @@ class HandshakeSession(RobotSession):
         refusal = self._no_change_over(change)
         open_parts = self._parts.open if self._parts is not None else ()
         text = f"change-over to {change.recipe}" + (f" refused: {refusal.value}, open parts: {', '.join(open_parts)}" if refusal else "")
-        self._write(_event("recipe", Reason.RECIPE if refusal else None, text, now_ns))
+        self._event("recipe", Reason.RECIPE if refusal else None, text, now_ns)
+        if refusal is None and self._challenges is not None:
+            self._challenges.recipe_is(change.recipe, changed_over=True)
+            self._tell_challenges(now_ns)
         answer = Nak(session=change.session, sequence=change.sequence, reason=refusal) if refusal else change
         self._changed = (change, answer)
         self._reply(answer, now_ns)
@@ -302,8 +319,3 @@ def _word(state: InspectorState | None) -> tuple[object, ...]:
     if state is None:
         return ()
     return state.pid, state.ready, state.fault_reason, state.known_answers, state.camera_alive, state.bundle, state.typologies
-
-
-def _event(kind: str, reason: Reason | None, detail: str, now_ns: int) -> EventRow:
-    """A row of its own, which no other event may swallow."""
-    return EventRow(kind=kind, reason=reason.value if reason else "", detail=detail, camera="", count=1, first_ns=now_ns, at_ns=now_ns)

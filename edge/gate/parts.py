@@ -12,7 +12,7 @@ from edge.contract import Outcome, Reason
 from edge.gate.messages import PartQuery, Refusal, Trigger
 from edge.gate.recipe import Recipe
 from edge.gate.rows import Disposition
-from edge.gate.verdict import Asked, Condition, Decision, Plan, always, judge
+from edge.gate.verdict import Asked, Condition, Decision, Duty, Plan, always, judge
 
 MAX_OPEN = 16
 """Parts without a part verdict at a time."""
@@ -49,6 +49,8 @@ class PartFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Welds whose last verdict in this session and part was ACCEPT and was confirmed as ACCEPTED."""
     missing: tuple[Missing, ...]
     """The others, in the recipe's order."""
+    challenge: Duty | None
+    """None where no challenge parts are configured."""
 
 
 def decide_part(facts: PartFacts) -> Decision:
@@ -82,6 +84,12 @@ PART: tuple[Condition[PartFacts], ...] = (
         lambda f: f.named == f.recipe,
         always(Reason.RECIPE),
         lambda f: f"it named {f.named}, active is {f.recipe}",
+    ),
+    Condition(
+        "challenge parts passed",
+        lambda f: f.challenge is None or f.challenge.lack == "",
+        always(Reason.CHALLENGE),
+        lambda f: f.challenge.lack if f.challenge is not None else "",
     ),
     Condition("every weld accepted", lambda f: f.missing == (), always(Reason.WELDS_MISSING), lambda f: notes_of(f.missing)[0]),
     Condition(
@@ -168,9 +176,9 @@ class Parts:
         self.recipe = self._recipes[name]
         return None
 
-    def plan(self, trigger: Trigger) -> Plan:
-        """What the recipe says of a trigger that opens now."""
-        part = self._open.get(trigger.part)
+    def plan(self, trigger: Trigger, *, challenge: bool = False) -> Plan:
+        """What the recipe says of a trigger that opens now; a challenge part is no open part, whatever was found in it before."""
+        part = _Part(since=trigger.sequence) if challenge else self._open.get(trigger.part)
         return Plan(
             recipe=self.active or None,
             typology=self.recipe.typology(trigger.weld) if self.recipe else None,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from edge.config import NAME
 from edge.contract import Outcome, Reason, Report
 from edge.gate.case import Case
+from edge.gate.challenge import Challenges
 from edge.gate.messages import Hello, Message, Nak, Refusal
 from edge.gate.rows import Disposition
 from edge.gate.session import GateSession
@@ -22,8 +23,8 @@ MAX_SEQUENCE = 0xFFFF
 class PushSession(GateSession):
     """The gate numbers the frames itself; a session lasts as long as the port stays open."""
 
-    def __init__(self, settings: Settings, nonce: Callable[[], str]) -> None:
-        super().__init__(settings, nonce)
+    def __init__(self, settings: Settings, nonce: Callable[[], str], challenges: Challenges | None = None) -> None:
+        super().__init__(settings, nonce, challenges)
         self._sequence: int
         self._judged: deque[tuple[str, int, str]] = deque(maxlen=64)
 
@@ -51,6 +52,7 @@ class PushSession(GateSession):
             self._new_session(now_ns)
         opened_ns = min(report.received_ns, now_ns) if report.received_ns > 0 else now_ns
         case = self._open(self._asked(report, self.session), opened_ns)
+        self._show(case, now_ns)
         rows = (case.trigger_row(),)
         frame = (report.camera, report.counter, report.payload_hash)
         if report.reason is Reason.OK and frame in self._judged:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from edge.contract import Reason, Report
 from edge.gate import messages
 from edge.gate.case import Case, Discard
+from edge.gate.challenge import Challenges
 from edge.gate.messages import FEATURE_PARTS, FEATURE_TWICE, Heartbeat, Hello, Message, Nak, Refusal, State
 from edge.gate.parts import Parts
 from edge.gate.recipe import Recipe
@@ -20,9 +21,15 @@ from edge.gate.verdict import Asked, refuse_early
 class RobotSession(GateSession):
     """A session as both nonces name it; everything but hello must name it too."""
 
-    def __init__(self, settings: Settings, nonce: Callable[[], str], recipes: Mapping[str, Recipe] | None = None) -> None:
-        """`nonce` gives 8 fresh random hex digits. Without `recipes` welds are judged one by one and no part has a verdict."""
-        super().__init__(settings, nonce)
+    def __init__(
+        self,
+        settings: Settings,
+        nonce: Callable[[], str],
+        recipes: Mapping[str, Recipe] | None = None,
+        challenges: Challenges | None = None,
+    ) -> None:
+        """As HandshakeSession."""
+        super().__init__(settings, nonce, challenges)
         self._parts = Parts(recipes, settings.recipe) if recipes is not None else None
         self._beats = 0
         # set when a session begins, and meaningless without one
@@ -133,7 +140,8 @@ class RobotSession(GateSession):
         assert self.session is not None
         probe = Asked(session=self.session, sequence=self._last, part="-", weld="-", typology=None, by="trigger")
         refused = refuse_early(self._facts(Case(asked=probe, opened_ns=now_ns, cutoff_ns=now_ns, deadline_ns=now_ns), None, now_ns))
-        if refused is None:
+        if refused is None or refused.reason is Reason.CHALLENGE:
+            # The parts that are asked for can only be shown to a gate that takes triggers.
             return State.READY
         return State.WAIT if refused.reason is Reason.NOT_READY else State.FAULT
 
@@ -144,3 +152,5 @@ class RobotSession(GateSession):
         super()._void(done, why, now_ns)
         if self._parts is not None:
             self._parts.forget()
+            if self._challenges is not None:
+                self._challenges.recipe_is(self._parts.active, changed_over=False)

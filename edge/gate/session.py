@@ -9,6 +9,7 @@ from typing import Literal
 from edge.contract import FrameEvent, InspectorState, Outcome, Reason, Report, ToGate, TriggerId
 from edge.gate.case import Action, Case, Stage, Ticket
 from edge.gate.casework import CaseWork
+from edge.gate.challenge import Challenges
 from edge.gate.latches import FAILURE_REASONS
 from edge.gate.messages import Message
 from edge.gate.rows import Disposition
@@ -22,9 +23,9 @@ LONGEST_NS = 10**9
 class GateSession(CaseWork):
     """What both link profiles share. Times are CLOCK_MONOTONIC ns; after every call, `take()` gives the actions in order."""
 
-    def __init__(self, settings: Settings, nonce: Callable[[], str]) -> None:
-        """`nonce` gives 8 fresh random hex digits."""
-        super().__init__(settings)
+    def __init__(self, settings: Settings, nonce: Callable[[], str], challenges: Challenges | None = None) -> None:
+        """`nonce` gives 8 fresh random hex digits. Without `challenges` no challenge parts are asked for."""
+        super().__init__(settings, challenges)
         self._nonce = nonce
         self._no_inspector()
 
@@ -132,6 +133,9 @@ class GateSession(CaseWork):
             reason = None if state.ready else state.fault_reason or Reason.NOT_READY
             text = f"pid {state.pid} {'ready' if state.ready else 'not ready'}, {state.backend}, bundle {state.bundle[:12]} {state.fault}"
             self.note("inspector", reason, text, now_ns)
+        if self._challenges is not None and state.ready:
+            self._challenges.announced(state.bundle)
+            self._tell_challenges(now_ns)
         self._reject_hopeless(now_ns)
         if not self._counted:
             self._count_failure(state.fault_reason, state.fault, now_ns)
@@ -202,6 +206,9 @@ class GateSession(CaseWork):
 
     def tick(self, now_ns: int) -> None:
         """Do what is due."""
+        if self._challenges is not None:
+            self._challenges.tick(now_ns)
+            self._tell_challenges(now_ns)
         if self._silent_ns is not None and now_ns >= self._silent_ns:
             self._silent_ns = None
             self.note("inspector", Reason.INSPECTOR_DOWN, "silent", now_ns)

@@ -39,6 +39,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Sequence of the trigger of this part in which this weld was a DEFECT; 0: never."""
 
 
+Role = Literal["", "good", "bad", "other"]
+"""Of a part in the challenge rule; empty: a part of production. `other` carries a challenge part's name, and is none of them."""
+
+
+class Duty(msgspec.Struct, frozen=True, kw_only=True):
+    """What the challenge rule says of one trigger, as things stand when it is decided."""
+
+    role: Role
+    lack: str
+    """Why nothing may be accepted for it; empty: all that the rule asks for was shown and passed."""
+    bundle: str
+    """Hash of the bundle that passed; meaningless for a known-bad part, which nothing needs to precede."""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one decision may rest on; times are CLOCK_MONOTONIC nanoseconds."""
 
@@ -60,6 +74,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Why nothing may be accepted until a person has looked; empty when nothing is latched."""
     plan: Plan | None
     """None where the cell has no recipes."""
+    challenge: Duty | None
+    """None where no challenge parts are configured."""
 
 
 class Decision(NamedTuple):
@@ -86,6 +102,16 @@ class Condition(Generic[F]):
 def decide(facts: Facts) -> Decision:
     """ACCEPT only if every condition holds; the first that does not gives the reason. Never raises."""
     return judge(facts, (*BEFORE_FRAME, *AFTER_FRAME))
+
+
+def finding(facts: Facts) -> bool | None:
+    """What the networks found where nothing but the threshold decides: True good, False a defect. Never raises.
+
+    None: some other condition of an ACCEPT does not hold, so that nothing was found at all.
+    """
+    if judge(facts, (*BEFORE_FRAME, *SOUND)).outcome is not Outcome.ACCEPT:
+        return None
+    return {Reason.OK: True, Reason.DEFECT: False}.get(judge(facts, (WITHIN,)).reason)
 
 
 def refuse_early(facts: Facts) -> Decision | None:
@@ -118,6 +144,11 @@ def _asked(facts: Facts) -> Asked:
 def _plan(facts: Facts) -> Plan:
     assert facts.plan is not None
     return facts.plan
+
+
+def _duty(facts: Facts) -> Duty:
+    assert facts.challenge is not None
+    return facts.challenge
 
 
 def _report(facts: Facts) -> Report:
@@ -250,10 +281,22 @@ BEFORE_FRAME: tuple[Condition[Facts], ...] = (
         lambda f: f"announced {_inspector(f).bundle[:12]}, pinned {f.pinned[:12]}",
     ),
     Condition("typology in the bundle", _offered, always(Reason.TYPOLOGY_UNKNOWN), lambda f: f"{_asked(f).typology} is not in it"),
+    Condition(
+        "challenge parts passed",
+        lambda f: f.challenge is None or _duty(f).lack == "",
+        always(Reason.CHALLENGE),
+        lambda f: _duty(f).lack,
+    ),
+    Condition(
+        "challenged bundle is the announced one",
+        lambda f: f.challenge is None or _duty(f).role == "bad" or _duty(f).bundle == _inspector(f).bundle,
+        always(Reason.CHALLENGE),
+        lambda f: f"passed by {_duty(f).bundle[:12]}, announced {_inspector(f).bundle[:12]}",
+    ),
 )
 """Conditions that a trigger can fail before any frame came."""
 
-AFTER_FRAME: tuple[Condition[Facts], ...] = (
+SOUND: tuple[Condition[Facts], ...] = (
     Condition("frame judged", lambda f: f.report is not None, always(Reason.NO_FRAME), lambda _: "no frame for this trigger"),
     Condition(
         "before the deadline",
@@ -319,11 +362,24 @@ AFTER_FRAME: tuple[Condition[Facts], ...] = (
         always(Reason.SCORE_INVALID),
         lambda f: f"threshold {_report(f).threshold}",
     ),
-    Condition(
-        "score within the threshold",
-        lambda f: _report(f).score <= _report(f).threshold,
-        always(Reason.DEFECT),
-        lambda f: f"score {_report(f).score:.6f} above {_report(f).threshold:.6f}",
-    ),
 )
+"""Conditions on the frame: it is this trigger's own, and the networks said something about it that counts."""
+
+WITHIN: Condition[Facts] = Condition(
+    "score within the threshold",
+    lambda f: _report(f).score <= _report(f).threshold,
+    always(Reason.DEFECT),
+    lambda f: f"score {_report(f).score:.6f} above {_report(f).threshold:.6f}",
+)
+"""What the networks said."""
+
+NOT_BAD: Condition[Facts] = Condition(
+    "not a known-bad part",
+    lambda f: f.challenge is None or _duty(f).role in ("", "good"),
+    always(Reason.CHALLENGE),
+    lambda f: f"it was judged good: score {_report(f).score:.6f}, threshold {_report(f).threshold:.6f}",
+)
+"""Last, so that whoever gets this far has found a known-bad part good."""
+
+AFTER_FRAME: tuple[Condition[Facts], ...] = (*SOUND, WITHIN, NOT_BAD)
 """Conditions on the frame and what the networks said about it."""

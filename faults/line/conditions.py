@@ -12,7 +12,7 @@ import msgspec
 
 from edge.contract import Outcome
 from edge.gate import verdict
-from edge.gate.verdict import AFTER_FRAME, BEFORE_FRAME, Asked, Decision, Facts, Plan, decide
+from edge.gate.verdict import AFTER_FRAME, BEFORE_FRAME, Asked, Decision, Duty, Facts, Plan, decide
 from faults.line.probe import BUNDLE, good_report, ready_state
 from faults.registry import Effort, Result, injects
 
@@ -37,10 +37,11 @@ def acceptable() -> Facts:
         store_healthy=True,
         latched=(),
         plan=Plan(recipe="R1", typology="T2", room=True),
+        challenge=Duty(role="", lack="", bundle=BUNDLE),
     )
 
 
-PARTS = ("asked", "report", "inspector", "plan")
+PARTS = ("asked", "report", "inspector", "plan", "challenge")
 """Facts that have fields of their own."""
 
 

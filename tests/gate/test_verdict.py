@@ -8,7 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contract import CONTRACT_VERSION, Outcome, Reason, TriggerId
-from edge.gate.verdict import AFTER_FRAME, BEFORE_FRAME, Asked, Condition, Decision, Facts, Plan, always, decide, judge, refuse_early
+from edge.gate.verdict import (
+    AFTER_FRAME,
+    BEFORE_FRAME,
+    Asked,
+    Condition,
+    Decision,
+    Duty,
+    Facts,
+    Plan,
+    always,
+    decide,
+    finding,
+    judge,
+    refuse_early,
+)
 
 SESSION = "0123456789abcdef"
 NAN, INF = math.nan, math.inf
@@ -28,6 +42,7 @@ def facts(**changes: object) -> Facts:
         store_healthy=True,
         latched=(),
         plan=None,
+        challenge=None,
     )
     return msgspec.structs.replace(good, **changes)
 
@@ -40,6 +55,10 @@ def planned(**changes: object) -> Facts:
     return facts(plan=msgspec.structs.replace(Plan(recipe="R1", typology="T2", room=True), **changes))
 
 
+def challenged(role: str = "", lack: str | None = "", bundle: str = BUNDLE, **changes: object) -> Facts:
+    return facts(challenge=Duty(role=role, lack=lack, bundle=bundle), **changes)
+
+
 def inspected(**changes: object) -> Facts:
     return facts(inspector=a_state(**changes))
 
@@ -49,6 +68,8 @@ def test_everything_true_is_accept() -> None:
     assert decide(facts(pinned=""))[:2] == (Outcome.ACCEPT, Reason.OK)
     assert decide(reported(score=0.5, threshold=0.5))[0] is Outcome.ACCEPT
     assert decide(planned())[0] is Outcome.ACCEPT
+    assert decide(challenged())[0] is Outcome.ACCEPT
+    assert decide(challenged(role="good"))[0] is Outcome.ACCEPT
 
 
 @pytest.mark.parametrize(
@@ -92,6 +113,15 @@ ONE_FALSE: list[tuple[str, Facts, Reason]] = [
     ("bundle loaded", inspected(bundle=""), Reason.BUNDLE_FAULT),
     ("bundle is the pinned one", inspected(bundle="c" * 64), Reason.BUNDLE_DIFFERS),
     ("typology in the bundle", inspected(typologies=("T3",)), Reason.TYPOLOGY_UNKNOWN),
+    ("challenge parts passed", challenged(lack="overdue"), Reason.CHALLENGE),
+    ("challenge parts passed", challenged(lack=None), Reason.CHALLENGE),
+    ("challenge parts passed", challenged(role="bad", lack="overdue"), Reason.CHALLENGE),
+    ("challenged bundle is the announced one", challenged(bundle="c" * 64), Reason.CHALLENGE),
+    ("challenged bundle is the announced one", challenged(role="good", bundle=""), Reason.CHALLENGE),
+    ("challenged bundle is the announced one", challenged(role="other", bundle=""), Reason.CHALLENGE),
+    ("not a known-bad part", challenged(role="bad"), Reason.CHALLENGE),
+    ("not a known-bad part", challenged(role="bad", bundle=""), Reason.CHALLENGE),
+    ("not a known-bad part", challenged(role="other"), Reason.CHALLENGE),
     ("frame judged", facts(report=None), Reason.NO_FRAME),
     ("before the deadline", facts(now_ns=2_000), Reason.DEADLINE),
     ("frame received before now", reported(received_ns=1_001), Reason.DEADLINE),
@@ -161,6 +191,7 @@ WRONG: dict[str, object] = {
     "store_healthy": False,
     "latched": ("a person must look",),
     "plan": Plan(recipe="R1", typology=None, room=True),
+    "challenge": Duty(role="", lack="overdue", bundle=BUNDLE),
 }
 
 
@@ -173,7 +204,7 @@ def test_no_combination_of_false_facts_is_accepted() -> None:
 @pytest.mark.parametrize("name", [f for f in Facts.__struct_fields__ if f != "asked"])
 @pytest.mark.parametrize("value", [None, "x", object(), NAN, []])
 def test_nonsense_in_any_fact_is_never_accepted_and_never_raises(name: str, value: object) -> None:
-    if name in ("report", "plan") and value is None:
+    if name in ("report", "plan", "challenge") and value is None:
         return
     outcome, reason, _ = decide(facts(**{name: value}))
     assert outcome is not Outcome.ACCEPT
@@ -234,8 +265,10 @@ def test_a_condition_that_fails_without_a_reason_is_reject_internal(reason: Reas
 
 
 MISSING = [
-    *[(facts(report=None), condition) for condition in AFTER_FRAME[2:]],
-    *[(facts(inspector=None), condition) for condition in (*BEFORE_FRAME[9:], *AFTER_FRAME[8:10])],
+    *[(facts(report=None), condition) for condition in AFTER_FRAME[2:-1]],
+    *[(facts(inspector=None), condition) for condition in (*BEFORE_FRAME[9:16], *AFTER_FRAME[8:10])],
+    (challenged(inspector=None), BEFORE_FRAME[17]),
+    (challenged(role="bad", report=None), AFTER_FRAME[-1]),
     *[(facts(asked=None), condition) for condition in (BEFORE_FRAME[15], *AFTER_FRAME[3:5])],
 ]
 
@@ -244,6 +277,31 @@ MISSING = [
 def test_a_condition_that_needs_a_missing_fact_says_so(given_facts: Facts, condition: Condition[Facts]) -> None:
     outcome, reason, detail = judge(given_facts, (condition,))
     assert (outcome, reason, detail) == (Outcome.REJECT, Reason.INTERNAL, f"{condition.name}: AssertionError: ")
+
+
+def test_a_known_bad_part_needs_no_challenge_before_it_and_is_never_accepted() -> None:
+    for lack, bundle in (("", ""), ("", "c" * 64), ("", BUNDLE)):
+        bad = challenged(role="bad", lack=lack, bundle=bundle)
+        assert refuse_early(bad) is None
+        assert decide(bad)[1] is Reason.CHALLENGE
+        defect = msgspec.structs.replace(bad, report=reported(score=0.9).report)
+        assert decide(defect)[1] is Reason.DEFECT
+
+
+def test_where_no_challenge_is_configured_its_conditions_hold() -> None:
+    for condition in (*BEFORE_FRAME[16:], AFTER_FRAME[-1]):
+        assert condition.holds(facts(challenge=None)) is True
+
+
+def test_a_finding_is_only_what_all_other_conditions_let_count() -> None:
+    for role in ("", "good", "bad"):
+        assert finding(challenged(role=role)) is True
+        assert finding(challenged(role=role, report=reported(score=0.51).report)) is False
+    for name, given_facts, _ in ONE_FALSE:
+        expected = {"score within the threshold": False, "not a known-bad part": True}.get(name)
+        assert finding(given_facts) is expected, name
+    assert finding(challenged(role="bad", report=reported(score=0.9, reason=Reason.DEFECT).report)) is None
+    assert finding(msgspec.structs.replace(planned(defect=1), challenge=Duty(role="bad", lack="", bundle=""))) is None
 
 
 def test_what_a_recipe_says_of_a_trigger_is_only_asked_where_there_are_recipes() -> None:

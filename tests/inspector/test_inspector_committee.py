@@ -49,6 +49,7 @@ def facts(report: Report, state: InspectorState) -> Facts:
         store_healthy=True,
         latched=(),
         plan=None,
+        challenge=None,
     )
 
 
