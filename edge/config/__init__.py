@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from edge.config.camera import CameraConfig
+from edge.config.challenge import ChallengeConfig, ChallengePart, Expect
 from edge.config.checks import NAME
+from edge.config.curve import CurveConfig
 from edge.config.gate import GateConfig, Profile, StorageConfig
 from edge.config.inspector import ArchiveConfig, BundlesConfig, Explain, GpuConfig, InspectorConfig
 from edge.config.load import Config, load_config, read_config
@@ -13,7 +15,11 @@ __all__ = [
     "ArchiveConfig",
     "BundlesConfig",
     "CameraConfig",
+    "ChallengeConfig",
+    "ChallengePart",
     "Config",
+    "CurveConfig",
+    "Expect",
     "Explain",
     "GateConfig",
     "GpuConfig",

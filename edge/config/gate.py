@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from edge.config.challenge import ChallengeConfig
 from edge.config.checks import NAME, between, require
 
 Profile = Literal["handshake", "push"]
@@ -75,6 +76,8 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     latch_noise: int = 100
     """More broken frames of the robot than this within 10 s, and nothing is accepted until a person has looked; 0: never."""
     storage: StorageConfig = msgspec.field(default_factory=StorageConfig)
+    challenge: ChallengeConfig | None = None
+    """Known-good and known-bad parts that must pass before anything else is accepted (`docs/challenge.md`)."""
 
     @property
     def link_name(self) -> str:
@@ -102,5 +105,8 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         require(handshake, "gate.recipes", self.recipes, 'They need gate.profile = "handshake"; leave them out for push')
         named = not self.recipe or (self.recipes is not None and NAME.match(self.recipe) is not None)
         require(named, "gate.recipe", self.recipe, "Name a recipe of the file in gate.recipes, or leave it out")
+        only = [part.recipe for part in self.challenge.part if part.recipe] if self.challenge is not None else []
+        remedy = "Give gate.recipes, or leave it out: it is shown under every recipe"
+        require(not only or self.recipes is not None, "gate.challenge.part.recipe", ", ".join(only), remedy)
         between("gate.latch_noise", self.latch_noise, 0, 100_000)
         require(len(str(self.socket)) < 104, "gate.socket", self.socket, "Unix socket paths hold at most 103 characters")

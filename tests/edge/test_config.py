@@ -4,7 +4,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.config import BundlesConfig, CameraConfig, GateConfig, GpuConfig, InspectorConfig, StorageConfig, load_config
+from edge.config import (
+    BundlesConfig,
+    CameraConfig,
+    ChallengeConfig,
+    ChallengePart,
+    GateConfig,
+    GpuConfig,
+    InspectorConfig,
+    StorageConfig,
+    load_config,
+)
 from edge.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -85,6 +95,8 @@ def test_every_key_is_documented_with_its_default() -> None:
     for table, documented_keys in (
         (GateConfig, documented["gate"]),
         (StorageConfig, documented["gate"]["storage"]),
+        (ChallengeConfig, documented["gate"]["challenge"]),
+        (ChallengePart, documented["gate"]["challenge"]["part"][0]),
         (InspectorConfig, documented["inspector"]),
         (GpuConfig, documented["inspector"]["gpu"]),
         (BundlesConfig, documented["inspector"]["bundles"]),
