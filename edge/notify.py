@@ -44,6 +44,10 @@ class Notifier:
         """One line for `systemctl status`."""
         self._tell(f"STATUS={_line(text)}")
 
+    def reloading(self, text: str, now_ns: int) -> None:
+        """Something new is made ready while the work goes on; `ready` ends it. `now_ns`: CLOCK_MONOTONIC."""
+        self._tell(f"RELOADING=1\nMONOTONIC_USEC={now_ns // NS_PER_US}\nSTATUS={_line(text)}")
+
     def stopping(self) -> None:
         """The process was asked to end and is about to."""
         self._tell("STOPPING=1\nSTATUS=stopping")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import zmq
 
+from edge.contract import FrameEvent
 from edge.errors import CordonError
 from edge.inspector.camera import NS_PER_MS
 from edge.inspector.gate_link import GateLink
+from edge.inspector.loader import Loaded
 from edge.inspector.reporting import Status
 
 HEARTBEAT_NS = 80 * NS_PER_MS
@@ -66,6 +68,19 @@ class Announcer:
             self._told, self._beat_ns = status, now_ns
             if self.gate.connected:
                 self.gate.send(self.status.state(ready=self.ready, camera_alive=camera_alive))
+
+    def announce(self, loaded: Loaded, now_ns: int) -> bool:
+        """From the next report on `loaded` judges; False: the gate could not be told, and nothing has changed."""
+        before, self.status.loaded = self.status.loaded, loaded
+        if self.gate.connected and not self.gate.send(self.status.state(ready=self.ready, camera_alive=self.ready)) and self.gate.connected:
+            self.status.loaded = before
+            return False
+        self._told, self._beat_ns = (self.ready, self.ready), now_ns
+        return True
+
+    def tell_event(self, event: FrameEvent) -> bool:
+        """False: the gate is away or does not read; nothing is lost by trying again."""
+        return self.gate.connected and self.gate.send(event)
 
     def tell_notice(self) -> None:
         """As a fault, so that the records have it; what follows says that there is a bundle all the same."""

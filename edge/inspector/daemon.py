@@ -19,6 +19,7 @@ import zmq
 from edge.config import Config, load_config
 from edge.contract import Expect, Reason, Settled
 from edge.errors import ContractError, CordonError, EngineError, FrameError, GpuError
+from edge.health.inspector import InspectorHealth
 from edge.inspector.alive import STEP_S, Alive
 from edge.inspector.announcing import Announcer
 from edge.inspector.archive import Archive
@@ -31,8 +32,11 @@ from edge.inspector.judging import Finding, choose_typology, inspect
 from edge.inspector.loader import Loaded
 from edge.inspector.rehearsal import EVERY_MS, Rehearsal
 from edge.inspector.reporting import reason_of, refusal, report_of
+from edge.inspector.rereading import reread
 from edge.inspector.scan import Scan
 from edge.inspector.starting import Starting
+from edge.inspector.successor import Restart, Successor
+from edge.inspector.swap import Swap
 from edge.inspector.watch import LOADING_S, STILL_S, Watch
 from edge.notify import Notifier
 
@@ -47,8 +51,10 @@ log = logging.getLogger("cordon.inspector")
 class InspectorDaemon:
     """Loads and proves the bundle on construction; then `step` waits for and handles what the gate and the cameras send."""
 
-    def __init__(self, config: Config, notifier: Notifier | None = None) -> None:
+    def __init__(self, config: Config, notifier: Notifier | None = None, reread: Callable[[], Config] | None = None) -> None:
+        """`reread` gives the configuration as it is when `reload` is called; without it, it stays as it was."""
         self._config = config.inspector
+        self._health = InspectorHealth(config.gate.socket)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
         self._announcer = Announcer(config.gate.socket, self._poller)
@@ -59,6 +65,7 @@ class InspectorDaemon:
         self._rehearsal = Rehearsal()
         self._archive = Archive(self._config.archive) if self._config.archive is not None else None
         self._faults: deque[float] = deque(maxlen=ENGINE_FAULTS)
+        self._swap = Swap(config, self._announcer, notifier, reread)
         self._frame_ns = self._collected_ns = 0
         cv2.setNumThreads(1)
         self._loaded = self._load(Starting(config, self._announcer, notifier))
@@ -89,6 +96,14 @@ class InspectorDaemon:
         if not arrivals:
             self._warm(expected)
         self._heartbeat()
+        change = self._swap.step(self._loaded, time.monotonic_ns())
+        if change is not None:
+            self._change(change)
+        self._show()
+
+    def reload(self) -> None:
+        """Take the active bundle, if it is another one, as soon as it is proved; safe in a signal handler."""
+        self._swap.ask()
 
     def stop(self) -> None:
         """Let `run` return after the step in progress."""
@@ -102,8 +117,10 @@ class InspectorDaemon:
         self._context.term()
         if self._archive is not None:
             self._archive.close()
+        self._swap.close()
         if self._status.loaded is not None:
             self._status.loaded.machine.close()
+        self._health.close()
         gc.unfreeze()
         gc.enable()
 
@@ -122,9 +139,20 @@ class InspectorDaemon:
     def _load(self, starting: Starting) -> Loaded:
         try:
             return starting.load()
-        except CordonError:
+        except CordonError as exc:
+            self._health.ended(exc)
             self.close()
             raise
+
+    def _change(self, change: Successor | Restart) -> None:
+        if isinstance(change, Restart):
+            log.warning("the inspector ends, to be started anew: %s", change.why)
+            self.stop()
+            return
+        old = [self._loaded, self._explainer]
+        self._loaded, self._explainer = change.loaded, change.explainer
+        self._rehearsal.change(self._loaded)
+        self._swap.free(old)
 
     # -- the gate
 
@@ -134,8 +162,11 @@ class InspectorDaemon:
             while (message := self._gate.receive()) is not None:
                 if isinstance(message, Expect):
                     newest = self._expected = message
-                elif isinstance(message, Settled) and self._archive is not None:
-                    self._archive.settle(message)
+                    self._swap.quiet.expects(message.trigger, time.monotonic_ns())
+                elif isinstance(message, Settled):
+                    self._swap.quiet.settled(message.trigger)
+                    if self._archive is not None:
+                        self._archive.settle(message)
         except ContractError:
             log.exception("dropping the connection to the gate")
             self._gate.close()
@@ -174,6 +205,18 @@ class InspectorDaemon:
             self._collected_ns = now
             gc.collect()
 
+    def _show(self) -> None:
+        self._health.step(
+            busy=self._rehearsal.wanted(time.monotonic_ns()),
+            ready=self.ready,
+            loaded=self._loaded,
+            typologies=tuple(self._loaded.judges),
+            feeds=self._feeds,
+            connected=self._gate.connected,
+            undelivered=self._gate.undelivered,
+            archive=self._archive.standing() if self._archive is not None else None,
+        )
+
     # -- frames
 
     def _work(self, arrival: Arrival) -> None:
@@ -181,7 +224,10 @@ class InspectorDaemon:
         if arrival.header is not None:
             finding, failure = self._judge(arrival, arrival.header)
             explained = self._explainer.of(finding) if failure is None else NOTHING
-            self._gate.send(report_of(arrival, arrival.header, finding, self._loaded, explained))
+            report = report_of(arrival, arrival.header, finding, self._loaded, explained)
+            delivered = self._gate.send(report)
+            self._health.reported(report, delivered=delivered, sent_ns=time.monotonic_ns())
+            self._swap.quiet.reported(arrival.header.trigger_id, arrival.received_ns)
             self._status.frame(finding)
             self._frame_ns = arrival.received_ns
             if self._archive is not None:
@@ -189,6 +235,7 @@ class InspectorDaemon:
         for event in arrival.events:
             self._gate.send(event)
             self._status.event(event)
+            self._health.event(event)
         if failure is not None:
             self._engine_failed(failure)
 
@@ -219,6 +266,7 @@ class InspectorDaemon:
             if judge is not None:
                 self._rehearsal.begin(judge, now)
                 self._loaded.machine.warm(judge.engines)
+                self._health.warmed()
             if self._rehearsal.wanted(now):
                 self._rehearsal.walk(self._loaded)
         except EngineError as exc:
@@ -226,6 +274,7 @@ class InspectorDaemon:
 
     def _engine_failed(self, exc: EngineError) -> None:
         log.warning("%s", exc)
+        self._health.failed(exc)
         if isinstance(exc, GpuError):
             self._announcer.tell_fault(exc)
             raise exc
@@ -240,7 +289,7 @@ def run_inspector(config_path: Path) -> int:
     """`cordon run inspector`: until SIGTERM, then 0. Raises CordonError when it cannot start or its engines keep failing."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
-        _serve(load_config(config_path))
+        _serve(config_path)
     except BaseException as exc:
         if isinstance(exc, GpuError) or gave_up():
             try:
@@ -260,21 +309,28 @@ def _explain(exc: BaseException) -> None:
         traceback.print_exception(exc)
 
 
-def _serve(config: Config) -> None:
+def _serve(config_path: Path) -> None:
+    config = load_config(config_path)
     notifier = Notifier()
+    # Whoever sends it while the networks load must not end the process, and gets what is active then anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     loading = Watch(LOADING_S)
     loading.feed()
     notifier.extend(STEP_S)
     try:
-        daemon = InspectorDaemon(config, notifier)
+        daemon = InspectorDaemon(config, notifier, lambda: reread(config_path, config))
     finally:
         loading.end()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         daemon.stop()
 
+    def reload(_signal: int, _frame: FrameType | None) -> None:
+        daemon.reload()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, reload)
     watch = Watch(STILL_S + (config.inspector.gpu.timeout_ms / 1000.0 if config.inspector.gpu else 0.0))
     alive = Alive(notifier, watch)
     try:

@@ -59,6 +59,8 @@ class Loaded:
     judges: dict[str, Judge]
     router: Router | None
     known_answers: int = 0
+    signed_by: str = ""
+    """The public key that vouched for it."""
 
     @property
     def backend(self) -> str:
@@ -93,7 +95,14 @@ def load_engines(bundle: Bundle, machine: Machine, *, progress: Callable[[str], 
         router = _router_for(bundle.manifest.router, machine, preparations, bundle)
         progress("router loaded")
     machine.ready()
-    loaded = Loaded(bundle=bundle.hash, version=bundle.manifest.version, machine=machine, judges=judges, router=router)
+    loaded = Loaded(
+        bundle=bundle.hash,
+        version=bundle.manifest.version,
+        machine=machine,
+        judges=judges,
+        router=router,
+        signed_by=bundle.signed_by,
+    )
     return replace(loaded, known_answers=_prove(loaded, bundle, progress))
 
 

@@ -41,6 +41,10 @@ class Rehearsal:
         """A trigger opened for `judge`."""
         self._judge, self._until_ns = judge, now_ns + LONGEST_NS
 
+    def change(self, loaded: Loaded) -> None:
+        """Another bundle judges from now on: nothing of the one before is held."""
+        self._judge = None if self._judge is None else loaded.judges.get(self._judge.spec.name)
+
     def wanted(self, now_ns: int) -> bool:
         """Is a trigger waiting, and is there a frame to rehearse with?"""
         return now_ns < self._until_ns and self._sample is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 
 from edge.bundle import Bundle
 from edge.bundles.opening import open_configured, open_spare
@@ -14,8 +13,8 @@ from edge.errors import BundleError, EngineError, KnownAnswerError
 from edge.inspector.alive import STEP_S
 from edge.inspector.announcing import Announcer
 from edge.inspector.loader import Loaded
-from edge.inspector.machines import load
-from edge.inspector.startup import Contract, require_fit
+from edge.inspector.proving import hold_to_budget, load_proved
+from edge.inspector.startup import Contract
 from edge.notify import Notifier
 
 log = logging.getLogger("cordon.inspector")
@@ -62,19 +61,9 @@ class Starting:
         return self._prove(bundle)
 
     def _prove(self, bundle: Bundle) -> Loaded:
+        loaded = load_proved(bundle, self._whole, progress=self._progress)
         say = self._announcer.milestone
-        say(f"bundle {bundle.manifest.name} version {bundle.manifest.version} verified, hash {bundle.hash[:12]}")
-        loaded = load(bundle, self._config, progress=self._progress)
-        self._progress(f"{len(loaded.judges)} typologies on {loaded.backend}, {loaded.known_answers} golden inputs agreed")
-        try:
-            self.contract = require_fit(loaded, bundle, self._whole, between=self._meanwhile)
-        except BaseException as exc:
-            # An error keeps the variables of the functions it left: memory among them must go before its machine does.
-            traceback.clear_frames(exc.__traceback__)
-            loaded.machine.close()
-            raise
-        for line in self.contract.lines():
-            say(line)
+        self.contract = hold_to_budget(loaded, bundle, self._whole, say=say, between=self._meanwhile)
         return loaded
 
     def _progress(self, step: str) -> None:

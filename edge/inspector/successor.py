@@ -1,0 +1,170 @@
+"""The thread that makes ready what is to judge next, beside what judges now, and frees what judged before."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import NamedTuple, TypeVar
+
+from edge.bundle import Bundle
+from edge.bundles.needs import require_fitting
+from edge.bundles.opening import open_configured
+from edge.config import Config
+from edge.errors import CordonError, EngineError
+from edge.inspector.explaining import Explainer
+from edge.inspector.giving_way import giving_way
+from edge.inspector.loader import Loaded
+from edge.inspector.proving import hold_to_budget, load_proved
+from edge.inspector.starting import starts_of
+from edge.inspector.startup import Contract
+
+PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.05
+"""Between two steps of loading a frame that is due is waited for, at most so long."""
+END_S = 5.0
+
+log = logging.getLogger("cordon.inspector")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Successor:
+    """Engines that gave every known answer, with what else a frame needs."""
+
+    loaded: Loaded
+    explainer: Explainer
+    contract: Contract
+
+
+class Unchanged(NamedTuple):
+    """The active bundle judges already."""
+
+
+class Refused(NamedTuple):
+    """There is another active bundle, and it cannot be used."""
+
+    fault: CordonError
+
+
+class Restart(NamedTuple):
+    """What judges now must not go on, or cannot be replaced beside itself: the process has to end, and the next one loads anew."""
+
+    why: str
+
+
+Outcome = Successor | Unchanged | Refused | Restart
+
+
+class _Asked(NamedTuple):
+    """What judges now."""
+
+    bundle: str
+    signed_by: str
+
+
+class Loader:
+    """One thread. `ask` and `free` hand over and return; outcomes lie in `outcomes` in their order."""
+
+    def __init__(self, reread: Callable[[], Config], due: Callable[[], bool]) -> None:
+        """`reread` gives the configuration as it is now or raises ConfigError; `due`: is a frame waited for?"""
+        self._reread, self._due = reread, due
+        self._jobs: SimpleQueue[_Asked | list[object] | None] = SimpleQueue()
+        self.outcomes: deque[Outcome] = deque()
+        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+
+    def ask(self, running: Loaded) -> None:
+        """Look which bundle is active and, where it is not `running`, make it ready. Raises RuntimeError where no thread can be made."""
+        if not self._thread.is_alive():
+            self._thread.start()
+        self._jobs.put(_Asked(running.bundle, running.signed_by))
+
+    def free(self, old: list[object]) -> None:
+        """Drop what is in the list, of which the caller holds nothing any more: taking a network apart takes milliseconds."""
+        self._jobs.put(old)
+
+    def close(self) -> None:
+        """End; a network that is being compiled is waited for as long as a service manager may be kept waiting."""
+        self._jobs.put(None)
+        if self._thread.is_alive():
+            self._thread.join(END_S)
+        self.outcomes.clear()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if isinstance(job, _Asked):
+                self.outcomes.append(self._outcome(job))
+            else:
+                self._breathe()
+                job.clear()
+                gc.collect()
+
+    def _outcome(self, asked: _Asked) -> Outcome:
+        config: Config | None = None
+        try:
+            config = self._reread()
+            outcome = self._successor(asked, config)
+        except CordonError as exc:
+            outcome = Refused(_without_frames(exc))
+        except Exception as exc:
+            # Whatever loading dies of, what judges now goes on.
+            log.exception("loading failed")
+            remedy = "The bundle before it judges on; see the log, restart the inspector when the line stands still"
+            outcome = Refused(EngineError("the active bundle could not be loaded", seen=repr(_without_frames(exc)), remedy=remedy))
+        if not isinstance(outcome, Successor) and config is not None and _revoked(asked, config):
+            return Restart(f"bundle {asked.bundle[:12]}, which judges, is revoked")
+        return outcome
+
+    def _successor(self, asked: _Asked, config: Config) -> Outcome:
+        bundle = open_configured(config.inspector)
+        if bundle.hash == asked.bundle:
+            return Unchanged()
+        require_fitting(bundle, config)
+        if config.inspector.backend != "openvino":
+            return Restart(f"bundle {bundle.hash[:12]} is active, and a GPU has no room for two at once")
+        starts = starts_of(config)
+        starts.begin(bundle.hash)
+        try:
+            return self._proved(bundle, config)
+        finally:
+            starts.through()
+
+    def _proved(self, bundle: Bundle, config: Config) -> Successor:
+        began_s = time.monotonic()
+        with giving_way():
+            loaded = load_proved(bundle, config, progress=self._progress)
+        # Measured with the priority that it will have.
+        contract = hold_to_budget(loaded, bundle, config, say=log.info, between=self._breathe)
+        log.info("bundle %s is ready to take over, after %.2f s", bundle.hash[:12], time.monotonic() - began_s)
+        return Successor(loaded=loaded, explainer=Explainer(loaded, config.inspector.explain), contract=contract)
+
+    def _progress(self, step: str) -> None:
+        log.info("%s", step)
+        self._breathe()
+
+    def _breathe(self) -> None:
+        until_s = time.monotonic() + LONGEST_PAUSE_S
+        while self._due() and time.monotonic() < until_s:
+            time.sleep(PAUSE_S)
+
+
+def _revoked(running: _Asked, config: Config) -> bool:
+    store = config.inspector.bundles
+    return store is not None and (running.bundle in store.revoked_bundles or running.signed_by in store.revoked_keys)
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def _without_frames(exc: E) -> E:
+    """Networks that were half made must not live on in the variables of the functions that were left."""
+    error: BaseException | None = exc
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+    return exc
