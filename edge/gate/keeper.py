@@ -40,6 +40,11 @@ class Keeper:
         self._alarms: dict[str, float] = {}
         """When each alarm that goes on was last written."""
 
+    def configured(self, storage: StorageConfig) -> None:
+        """From now on by these sizes and ages."""
+        self._storage = storage
+        self._retention.configured(storage)
+
     def tidy(self, *, quiet: bool) -> None:
         """Between two triggers: write the WAL into the file, seal the file when it is full, delete at most one old file.
 

@@ -97,6 +97,8 @@ class _Item(NamedTuple):
     rows: Sequence[Row]
     wall_ns: int
     ticket: Ticket | None
+    config: str = ""
+    """Hash of the configuration that ruled, where it is not the store's own."""
 
 
 class _Freed(NamedTuple):
@@ -118,12 +120,13 @@ class Recorder:
         self._retry_s = retry_s
         self.steps = 0
         """Steps its thread has ended: it stands still while the disk does."""
-        self._queue: SimpleQueue[_Item | _Reason | str] = SimpleQueue()
+        self._config = ""
+        self._queue: SimpleQueue[_Item | _Reason | StorageConfig | str] = SimpleQueue()
         self._results: deque[Result | _Freed] = deque()
         self._asked = self._taken = 0
         """Calls of `latch`, and how many of them the thread has seen."""
         self._kept: list[Stamped] = []
-        self._backlog: deque[tuple[Row, int]] = deque()
+        self._backlog: deque[tuple[Row, int, str]] = deque()
         self._lost = 0
         self._failing = False
         self._retry_at = time.monotonic()
@@ -145,7 +148,12 @@ class Recorder:
 
     def submit(self, rows: Sequence[Row], ticket: Ticket | None = None) -> None:
         """Write these rows in one transaction, after everything submitted before."""
-        self._queue.put(_Item(rows, time.time_ns(), ticket))
+        self._queue.put(_Item(rows, time.time_ns(), ticket, self._config))
+
+    def configured(self, config: str, storage: StorageConfig) -> None:
+        """What is submitted from now on names this configuration (its hash); all of `storage` counts but `reserve_mb`."""
+        self._config = config
+        self._queue.put(storage)
 
     def latch(self, why: str) -> None:
         """Nothing may be accepted until a person acknowledged this: `Latched` is posted at once, the file follows in the thread."""
@@ -228,6 +236,8 @@ class Recorder:
                 elif isinstance(entry, _Reason):
                     self._taken += 1
                     self._watch.add(entry.why)
+                elif isinstance(entry, StorageConfig):
+                    self._keeper.configured(entry)
                 else:
                     items.append(entry)
                 if len(items) >= BATCH or "stop" in commands:
@@ -257,7 +267,7 @@ class Recorder:
         return not self._failing
 
     def _write(self, items: list[_Item]) -> None:
-        stamped = [self._store.stamp(row, item.wall_ns) for item in items for row in item.rows]
+        stamped = [self._store.stamp(row, item.wall_ns, item.config) for item in items for row in item.rows]
         try:
             self._store.commit(stamped)
         except RecordError as exc:
@@ -275,7 +285,7 @@ class Recorder:
     def _keep(self, items: list[_Item]) -> None:
         for item in items:
             room = BACKLOG - len(self._backlog)
-            self._backlog.extend((row, item.wall_ns) for row in item.rows[:room])
+            self._backlog.extend((row, item.wall_ns, item.config) for row in item.rows[:room])
             self._lost += max(0, len(item.rows) - room)
         self._post(*(Failed(item.ticket, "the store is latched") for item in items if item.ticket is not None))
 
@@ -310,11 +320,11 @@ class Recorder:
             now_ns = time.monotonic_ns()
             text = f"{self._lost} rows were lost: the memory for rows was full while the store could not be written"
             row = EventRow(kind="records", reason="RECORD_FAULT", detail=text, camera="", count=self._lost, first_ns=now_ns, at_ns=now_ns)
-            self._backlog.append((row, time.time_ns()))
+            self._backlog.append((row, time.time_ns(), ""))
             self._lost = 0
         while self._backlog:
             part = [self._backlog.popleft() for _ in range(min(BATCH, len(self._backlog)))]
-            self._kept = [self._store.stamp(row, wall_ns) for row, wall_ns in part]
+            self._kept = [self._store.stamp(row, wall_ns, config) for row, wall_ns, config in part]
             self._store.commit(self._kept)
             self._kept = []
 

@@ -36,6 +36,10 @@ class Retention:
         self._storage = storage
         self._aged_s = -AGE_PAUSE_S
 
+    def configured(self, storage: StorageConfig) -> None:
+        """From now on by these sizes and ages."""
+        self._storage = storage
+
     def step(self, anchor: Anchor, write: Callable[[str], bool]) -> str:
         """Delete at most one file: `write` makes the text of a row durable first (False: it could not, so nothing is deleted).
 

@@ -56,10 +56,12 @@ class Store:
             self.abandon()
             raise
 
-    def stamp(self, row: Row, wall_ns: int) -> Stamped:
-        """Give a row its number and hash; the caller commits it, or keeps it until it can."""
+    def stamp(self, row: Row, wall_ns: int, config: str = "") -> Stamped:
+        """Give a row its number and hash; the caller commits it, or keeps it until it can. `config`: if not that of the start."""
         table = name_of(row)
         stamps = {"wall_ns": wall_ns, **self._stamp_values}
+        if config:
+            stamps["config"] = config
         values = (*values_of(row), *(clean(stamps[name]) for name in STAMPS[table]), *later_values(row))
         self._mind_case(row)
         self.number += 1
