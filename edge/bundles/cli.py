@@ -8,17 +8,17 @@ from pathlib import Path
 import msgspec
 
 from edge.bundle import open_bundle, save_bundle, sign_bundle
+from edge.bundles.needs import typologies_needed
 from edge.bundles.policy import Policy
 from edge.bundles.proof import prover
 from edge.bundles.store import Store
 from edge.config import Config, load_config
 from edge.errors import BundleError, BundleFormatError, BundlePolicyError
-from edge.gate.recipe import load_recipes
 from edge.keys import public_half, read_private_key
 
 WORDS = ("install", "list", "activate", "rollback", "remove", "status", "resign")
 SHOWN = 20
-RESTART = "the inspector takes it at its next start: systemctl restart cordon-inspector (every weld is rejected until it is READY)"
+RELOAD = "the running inspector takes it without losing a weld: systemctl reload cordon-inspector (with a GPU it starts anew for it)"
 
 
 def add_words(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -75,7 +75,7 @@ def _install(store: Store, arguments: argparse.Namespace) -> int:
 
 def _switch(store: Store, config: Config, arguments: argparse.Namespace) -> int:
     prove = prover(arguments.config, store.policy.store.proof_s)
-    needed = _needed(config)
+    needed = typologies_needed(config)
     if arguments.action == "activate":
         reason = _reason(arguments.allow_downgrade, "--allow-downgrade")
         bundle = store.activate(store.find(arguments.id), prove, needed=needed, downgrade=reason)
@@ -83,16 +83,8 @@ def _switch(store: Store, config: Config, arguments: argparse.Namespace) -> int:
         bundle = store.rollback(prove, reason=_reason(arguments.reason, "--reason", needed=True), needed=needed)
     proof = store.state().proved[bundle.hash]
     print(f"active: {bundle.manifest.name} version {bundle.manifest.version}, {bundle.hash}")
-    print(f"{proof.answers} golden inputs agreed on {proof.backend}; {RESTART}")
+    print(f"{proof.answers} golden inputs agreed on {proof.backend}; {RELOAD}")
     return 0
-
-
-def _needed(config: Config) -> frozenset[str]:
-    """The typologies that the recipes name."""
-    if config.gate.recipes is None:
-        return frozenset()
-    book = load_recipes(config.gate.recipes)
-    return frozenset(weld.typology for recipe in book.recipes.values() for weld in recipe.weld)
 
 
 def _reason(text: str, option: str, *, needed: bool = False) -> str:

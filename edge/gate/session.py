@@ -150,6 +150,9 @@ class GateSession(CaseWork):
             self._latch(why, now_ns)
 
     def _frame_event(self, event: FrameEvent, now_ns: int) -> None:
+        if event.reason is Reason.BUNDLE_FAULT:
+            self.note("bundle", event.reason, event.detail, now_ns)
+            return
         if event.reason is not Reason.FRAME_GAP:
             self._last_refused = f"{event.reason.value} {event.detail}"
         self.note("frame", event.reason, event.detail, now_ns, camera=event.camera, count=max(1, event.count))
