@@ -1,8 +1,7 @@
-"""One camera's SUB socket: reads a message part by part, checks it, and says what arrived and what did not."""
+"""One camera's messages: reads them part by part, checks each, and says what arrived and what did not."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
 from collections import deque
@@ -13,7 +12,10 @@ import zmq
 from edge.config import CameraConfig
 from edge.contract import FrameEvent, Reason
 from edge.errors import FrameError
+from edge.inspector.camera_link import camera_link
+from edge.inspector.curve import Curve
 from edge.inspector.frame import FrameHeader, check_header, check_payload, read_header
+from edge.inspector.refusals import Refusals
 from edge.inspector.sequence import FrameSequence, Step
 
 MAX_PARTS = 3
@@ -41,23 +43,49 @@ class Arrival:
 
 
 class CameraFeed:
-    """Subscribed to one camera from construction on; `receive` never blocks."""
+    """Hears one camera from construction on; `receive` never blocks.
 
-    def __init__(self, config: CameraConfig, context: zmq.Context[zmq.Socket[bytes]], *, max_frame_bytes: int, receive_queue: int) -> None:
+    Raises ConfigError where the camera has keys and the box (`curve`) has none, and where the box cannot listen at the endpoint.
+    """
+
+    def __init__(
+        self,
+        config: CameraConfig,
+        context: zmq.Context[zmq.Socket[bytes]],
+        *,
+        max_frame_bytes: int,
+        receive_queue: int,
+        curve: Curve | None = None,
+    ) -> None:
         self.name = config.name
-        self.socket = context.socket(zmq.SUB)
-        self._topic = config.name.encode()
+        self._refusals = Refusals(config.name)
+        self._link = camera_link(config, context, curve, self._refusals)
+        self.socket = self._link.socket
+        self._topic, self._named = config.name.encode(), self._link.named
         self._max_frame_bytes, self._heartbeat_ns = max_frame_bytes, int(config.heartbeat_ms * NS_PER_MS)
         self._sequence, self._heard_ns = FrameSequence(), 0
         self._hashes: deque[str] = deque(maxlen=REMEMBERED)
         for option, value in (
             (zmq.RCVHWM, receive_queue), (zmq.MAXMSGSIZE, max_frame_bytes), (zmq.LINGER, 0),
-            (zmq.HEARTBEAT_IVL, 1_000), (zmq.HEARTBEAT_TIMEOUT, 3_000), (zmq.RECONNECT_IVL, 50), (zmq.RECONNECT_IVL_MAX, 1_000),
+            (zmq.HEARTBEAT_IVL, 1_000), (zmq.HEARTBEAT_TIMEOUT, 3_000), (zmq.HEARTBEAT_TTL, 3_000),
+            (zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, 5), (zmq.TCP_KEEPALIVE_INTVL, 2), (zmq.TCP_KEEPALIVE_CNT, 3),
+            (zmq.RECONNECT_IVL, 50), (zmq.RECONNECT_IVL_MAX, 1_000),
         ):  # fmt: skip
             self.socket.setsockopt(option, value)
         self.socket.setsockopt(zmq.SUBSCRIBE, self._topic)
-        self._endpoint, self._connected_ns = config.endpoint, time.monotonic_ns()
-        self.socket.connect(self._endpoint)
+        self._untold = None if config.proved else FrameEvent(self.name, None, Reason.CAMERA_OPEN, f"{config.endpoint} without keys")
+        self._begun_ns = time.monotonic_ns()
+        self._link.begin()
+
+    @property
+    def sockets(self) -> tuple[zmq.Socket[bytes], ...]:
+        """All to wake up for: `receive` serves the first, `tend` the others."""
+        return (self.socket, *self._link.others)
+
+    @property
+    def refused(self) -> int:
+        """Connections and messages refused since the start."""
+        return self._refusals.total
 
     @property
     def heard_ns(self) -> int:
@@ -68,33 +96,50 @@ class CameraFeed:
         """Was anything heard of the camera within its heartbeat?"""
         return not self._heartbeat_ns or (self._heard_ns > 0 and now_ns - self._heard_ns <= self._heartbeat_ns)
 
+    def tend(self, now_ns: int) -> None:
+        """Let in who may come in; call it in every step, after the frames."""
+        self._link.tend(self._heard_ns, now_ns)
+
+    def told(self, now_ns: int) -> FrameEvent | None:
+        """What the record should say of the link itself; mostly nothing."""
+        if self._untold is not None:
+            event, self._untold = self._untold, None
+            return event
+        return self._refusals.told(now_ns)
+
     def renew(self, now_ns: int) -> None:
         """Connect anew to a camera that is not `alive`, at most every two seconds."""
-        if self.alive(now_ns) or now_ns - max(self._heard_ns, self._connected_ns) < RENEW_NS:
+        if self.alive(now_ns) or now_ns - max(self._heard_ns, self._begun_ns) < RENEW_NS:
             return
-        self._connected_ns = now_ns
-        with contextlib.suppress(zmq.ZMQError):  # where ZeroMQ gave the connection up there is none to end
-            self.socket.disconnect(self._endpoint)
-        self.socket.connect(self._endpoint)
+        self._begun_ns = now_ns
+        self._link.renew()
 
     def waiting(self) -> bool:
         """Is a message there already?"""
         return self.socket.poll(0) != 0
 
+    def close(self) -> None:
+        """Free its sockets."""
+        self._link.close()
+
     def receive(self) -> Arrival | None:
-        """The next message; None when there is none, for an alive message with nothing to tell, and for another camera's topic."""
+        """The next message; None when there is none, for an alive message with nothing to tell, and for another's topic or key."""
         try:
-            topic = self.socket.recv(zmq.NOBLOCK)
+            topic, ours = self._topic_part() if self._named else (self.socket.recv(zmq.NOBLOCK), True)
         except zmq.Again:
             return None
         received_ns = time.monotonic_ns()
         header, payload, parts = self._other_parts()
-        if topic != self._topic:
+        if topic != self._topic or not ours:
             return None
         try:
             return self._open(header, payload, parts, received_ns)
         except FrameError as exc:
             return Arrival(None, header, payload, "", received_ns, exc.reason, "", (FrameEvent(self.name, None, exc.reason, str(exc)),))
+
+    def _topic_part(self) -> tuple[bytes, bool]:
+        frame = self.socket.recv(zmq.NOBLOCK, copy=False)
+        return frame.bytes, self._link.admits(frame)
 
     def _other_parts(self) -> tuple[bytes, memoryview, int]:
         header, payload, parts = b"", memoryview(b""), 1

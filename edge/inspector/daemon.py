@@ -26,6 +26,7 @@ from edge.inspector.archive import Archive
 from edge.inspector.archive_map import Shown
 from edge.inspector.camera import NS_PER_MS, Arrival, CameraFeed
 from edge.inspector.cuda.leave import gave_up, leave
+from edge.inspector.curve import curve_of
 from edge.inspector.explaining import NOTHING, Explainer
 from edge.inspector.frame import FrameHeader, payload_image
 from edge.inspector.judging import Finding, choose_typology, inspect
@@ -59,6 +60,7 @@ class InspectorDaemon:
         self._poller = zmq.Poller()
         self._announcer = Announcer(config.gate.socket, self._poller)
         self._gate, self._status = self._announcer.gate, self._announcer.status
+        self._curve = curve_of(self._config.curve)
         self._feeds = [self._subscribe(index) for index in range(len(self._config.camera))]
         self._stopping = False
         self._expected: Expect | None = None
@@ -113,7 +115,7 @@ class InspectorDaemon:
         """Free the sockets, then the engines; the gate sees its connection end. The garbage collector is as before."""
         self._gate.close()
         for feed in self._feeds:
-            feed.socket.close()
+            feed.close()
         self._context.term()
         if self._archive is not None:
             self._archive.close()
@@ -132,8 +134,10 @@ class InspectorDaemon:
             self._context,
             max_frame_bytes=self._config.max_frame_bytes,
             receive_queue=self._config.receive_queue,
+            curve=self._curve,
         )
-        self._poller.register(feed.socket, zmq.POLLIN)
+        for socket in feed.sockets:
+            self._poller.register(socket, zmq.POLLIN)
         return feed
 
     def _load(self, starting: Starting) -> Loaded:
@@ -185,11 +189,18 @@ class InspectorDaemon:
         if not alive:
             for feed in self._feeds:
                 feed.renew(now)
+        self._tend(now)
         self._announcer.tell_state(now, camera_alive=alive)
         if self._archive is not None:
             for event in self._archive.events():
                 self._gate.send(event)
         self._collect_when_quiet(now)
+
+    def _tend(self, now: int) -> None:
+        for feed in self._feeds:
+            feed.tend(now)
+            if self._gate.connected and (event := feed.told(now)) is not None:
+                self._gate.send(event)
 
     def _change_ready(self, ready: bool) -> None:
         self._announcer.ready = ready

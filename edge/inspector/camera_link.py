@@ -1,0 +1,182 @@
+"""How a camera's frames get in: the box connects to the camera, or the camera to the box; who proves what, and who may not even try."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import socket as sockets
+from typing import Protocol
+
+import zmq
+
+from edge.config import CameraConfig
+from edge.errors import ConfigError
+from edge.inspector.curve import HANDSHAKE_MS, Curve, demand_keys, expect_key, keys_of
+from edge.inspector.door import Door
+from edge.inspector.link_monitor import LinkMonitor, cause_of
+from edge.inspector.refusals import Refusals
+from edge.inspector.zap import Porter
+
+NS_PER_MS = 1_000_000
+QUIET_NS = 2_000 * NS_PER_MS
+"""A camera without a heartbeat to go by counts as gone after this."""
+
+log = logging.getLogger("cordon.inspector")
+
+
+class CameraLink(Protocol):
+    """One camera's SUB socket and what guards it. `begin` comes after the socket's options were set."""
+
+    socket: zmq.Socket[bytes]
+
+    @property
+    def others(self) -> tuple[zmq.Socket[bytes], ...]:
+        """Further sockets to wake up for; `tend` then does what they want."""
+
+    @property
+    def named(self) -> bool:
+        """Do messages carry who sent them? Then each must be shown to `admits`."""
+
+    def begin(self) -> None:
+        """Bind or connect."""
+
+    def admits(self, topic: zmq.Frame) -> bool:
+        """Was this message sent by the camera itself?"""
+
+    def tend(self, heard_ns: int, now_ns: int) -> None:
+        """Do what is due; called in every step, and costs nothing where nothing is. `heard_ns`: the camera's last message, 0: none."""
+
+    def renew(self) -> None:
+        """Nothing was heard for a while: try anew."""
+
+    def close(self) -> None:
+        """Free the sockets."""
+
+
+class Outward:
+    """The box connects to `endpoint`. With `keys`, only to a camera that has the private half of one: each attempt expects the next key."""
+
+    named = False
+
+    def __init__(self, config: CameraConfig, context: zmq.Context[zmq.Socket[bytes]], curve: Curve | None, refusals: Refusals) -> None:
+        self.socket = context.socket(zmq.SUB)
+        self.socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS if curve is None else curve.handshake_ms)
+        self._endpoint, self._curve, self._refusals = config.endpoint, curve, refusals
+        self._keys = itertools.cycle(keys_of(config)) if config.keys else None
+        self._monitor = LinkMonitor(context, self.socket, config.name) if config.endpoint.startswith("tcp://") else None
+
+    @property
+    def others(self) -> tuple[zmq.Socket[bytes], ...]:
+        """The monitor's, where there is one."""
+        return () if self._monitor is None else (self._monitor.socket,)
+
+    def begin(self) -> None:
+        """Connect; whether anybody is there shows later."""
+        if self._keys is not None and self._curve is not None:
+            expect_key(self.socket, self._curve, next(self._keys))
+        self.socket.connect(self._endpoint)
+
+    def admits(self, _topic: zmq.Frame) -> bool:
+        """The key that was expected is proved by the connection itself."""
+        return True
+
+    def tend(self, _heard_ns: int, _now_ns: int) -> None:
+        """Hear why a connection failed."""
+        if self._monitor is not None:
+            for event, value in self._monitor.events():
+                if cause := cause_of(event, value):
+                    self._refusals.note(f"{self._endpoint} did not come up: {cause}")
+
+    def renew(self) -> None:
+        """Connect anew; where ZeroMQ gave the connection up there is none to end."""
+        with contextlib.suppress(zmq.ZMQError):
+            self.socket.disconnect(self._endpoint)
+        self.begin()
+
+    def close(self) -> None:
+        """Free the socket and its monitor."""
+        if self._monitor is not None:
+            self._monitor.close()
+        self.socket.close()
+
+
+class Inward:
+    """The camera connects to the box. While it is heard, nobody else can even connect; until then, only who comes from `allow`.
+
+    It has a ZeroMQ context of its own, so that a crowd at this door keeps no other camera's frames waiting.
+    """
+
+    named = True
+
+    def __init__(self, config: CameraConfig, curve: Curve, refusals: Refusals) -> None:
+        self._door = Door(config.endpoint, config.allow)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self._context.socket(zmq.SUB)
+        self._porter = Porter(self._context, config.name, keys_of(config), refusals.note)
+        self._monitor = LinkMonitor(self._context, self.socket, config.name)
+        self._name, self._refusals = config.name, refusals
+        self._quiet_ns = int(config.heartbeat_ms * NS_PER_MS) or QUIET_NS
+        self._shut, self._left_ns, self._connection = False, 0, -1
+        self.socket.setsockopt(zmq.HANDSHAKE_IVL, curve.handshake_ms)
+        demand_keys(self.socket, curve, config.name)
+        for network in config.allow:
+            self.socket.setsockopt(zmq.TCP_ACCEPT_FILTER, network.encode())
+
+    @property
+    def others(self) -> tuple[zmq.Socket[bytes], ...]:
+        """Where it is asked who may come in, and told who left."""
+        return (self._porter.socket, self._monitor.socket)
+
+    def begin(self) -> None:
+        """Let ZeroMQ accept what comes through the door."""
+        self.socket.setsockopt(zmq.USE_FD, sockets.dup(self._door.socket.fileno()))
+        self.socket.bind(self._door.endpoint)
+
+    def admits(self, topic: zmq.Frame) -> bool:
+        """Only what came over a connection that the porter gave this camera's name."""
+        try:
+            ok = topic.get("User-Id") == self._name
+            self._connection = topic.get(zmq.SRCFD)
+        except zmq.ZMQError:
+            ok = False
+        if not ok:
+            self._refusals.note("a message that came under another name than its key's")
+        return ok
+
+    def tend(self, heard_ns: int, now_ns: int) -> None:
+        """Answer who knocks, and shut the door behind the camera."""
+        self._porter.answer()
+        for event, value in self._monitor.events():
+            if event == zmq.EVENT_DISCONNECTED and value == self._connection:
+                self._left_ns = now_ns
+            elif event in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
+                self._refusals.note(f"a connection that was not let in: {cause_of(event, value)}")
+        shut = heard_ns > self._left_ns and now_ns - heard_ns <= self._quiet_ns
+        if shut is not self._shut:
+            self._shut = shut
+            (self._door.shut if shut else self._door.open)()
+
+    def renew(self) -> None:
+        """The camera connects when it can."""
+
+    def close(self) -> None:
+        """Free everything; the port is free afterwards."""
+        self._monitor.close()
+        self.socket.close()
+        self._porter.close()
+        self._context.term()
+        self._door.close()
+
+
+def camera_link(config: CameraConfig, context: zmq.Context[zmq.Socket[bytes]], curve: Curve | None, refusals: Refusals) -> CameraLink:
+    """The link that `config` asks for, not yet begun. Raises ConfigError where it asks for keys and the box has none, or cannot listen."""
+    if config.keys and curve is None:
+        raise ConfigError(
+            "inspector.curve is not usable", seen="missing", remedy="Cameras have `keys`: give the box's in [inspector.curve]"
+        )
+    if config.listen and curve is not None:
+        return Inward(config, curve, refusals)
+    if not config.proved:
+        log.warning("camera %s proves nothing: whoever reaches %s can be it; see docs/camera-security.md", config.name, config.endpoint)
+    return Outward(config, context, curve, refusals)
