@@ -1,4 +1,4 @@
-"""`cordon sim camera|robot|modbus-robot|welds|demo`: simulators for the demo, for commissioning and for tests with real ports."""
+"""`cordon sim camera|robot|modbus-robot|welds|demo|accept-robot|accept-camera`: simulators, and the acceptance of real devices."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ COMMANDS = {
     "modbus-robot": "sim.robot_modbus",
     "welds": "sim.dataset",
     "demo": "sim.demo",
+    "accept-robot": "sim.acceptance.robot_command",
+    "accept-camera": "sim.acceptance.camera_command",
 }
 
 

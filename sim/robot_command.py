@@ -23,7 +23,7 @@ _ASKED = ("welds", "parts")
 def main(argv: Sequence[str]) -> int:
     """`cordon sim robot`: work through a list of welds; exit status 1 when the gate never became ready."""
     arguments = _parser().parse_args(argv)
-    welds = _read_welds(arguments.welds) if arguments.welds else _numbered(arguments.part, arguments.count)
+    welds = read_welds(arguments.welds) if arguments.welds else _numbered(arguments.part, arguments.count)
     robot = Robot(
         link=arguments.link,
         port=arguments.port,
@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _read_welds(path: Path) -> list[dict[str, str]]:
+def read_welds(path: Path) -> list[dict[str, str]]:
+    """The rows of a table of welds. Raises SimulationError."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             welds = list(csv.DictReader(file))

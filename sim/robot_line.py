@@ -7,7 +7,7 @@ import errno
 import os
 import tty
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from edge.errors import PortGoneError, SimulationError
 from edge.gate.port import SerialPort
@@ -77,8 +77,8 @@ class PtyLine:
 class DeviceLine:
     """A serial device, opened with the same care as the gate does."""
 
-    def __init__(self, port: str, baudrate: int) -> None:
-        self._port = SerialPort(port, baudrate=baudrate)
+    def __init__(self, port: str, baudrate: int, parity: Literal["none", "even", "odd"] = "none") -> None:
+        self._port = SerialPort(port, baudrate=baudrate, parity=parity)
 
     def fileno(self) -> int:
         """For polling."""
