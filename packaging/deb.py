@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,20 +15,24 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from demonstration import demonstration
+from paperwork import write_papers
+
 ROOT = Path(__file__).resolve().parents[1]
 UV = Path(sys.executable).with_name("uv")
-VERSION = "0.1.0"
 PLATFORM = {"amd64": "x86_64-manylinux_2_35", "arm64": "aarch64-manylinux_2_35"}
 """Ubuntu 22.04's C library, the oldest that OpenVINO's wheels for aarch64 run with."""
 CONTROL = """\
 Package: cordon
-Version: {version}+py{python}
+Version: {version}
 Architecture: {arch}
 Maintainer: Cordon <cordon@localhost>
 Section: science
 Priority: optional
 Installed-Size: {size}
-Depends: python{python}, libc6 (>= 2.35), libstdc++6, systemd (>= 249), udev, init-system-helpers
+Depends: python{python}, libc6 (>= 2.35), libstdc++6, libgcc-s1, systemd (>= 249), udev, init-system-helpers
 Description: weld inspection on the edge box between a 3D camera and a robot
  A scan comes in, ACCEPT or REJECT goes out, and never ACCEPT unless
  everything proved that it may be. For Python {python} of this distribution.
@@ -40,6 +45,7 @@ from edge.cli import main
 
 sys.exit(main())
 """
+DAEMONS = ("cordon-gate.service", "cordon-inspector.service")
 EXECUTABLE = ("opt/cordon/bin/cordon", "DEBIAN/postinst", "DEBIAN/prerm", "DEBIAN/postrm")
 
 
@@ -49,17 +55,29 @@ def main() -> int:
     parser.add_argument("--python", default=f"3.{sys.version_info[1]}", help="the box's: 3.11 in Debian 12 (default: this one)")
     parser.add_argument("--arch", choices=sorted(PLATFORM), default="arm64" if os.uname().machine == "aarch64" else "amd64")
     parser.add_argument("--system-site-packages", action="store_true", help="see the system's packages too: JetPack's TensorRT")
+    parser.add_argument("--version", default=release(), help="of the package (default: the project's)")
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    version = f"{arguments.version}+py{arguments.python}"
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         environment(tree / "opt/cordon", arguments.python, arguments.arch, system=arguments.system_site_packages)
         system_files(tree)
-        control(tree, arguments.python, arguments.arch)
+        shutil.copytree(demonstration(), tree / "opt/cordon/share/demonstration")
+        write_papers(tree, version, source_date())
+        control(tree, arguments.python, arguments.arch, version)
         settle(tree, source_date())
-        print(pack(tree, arguments.out / f"cordon_{VERSION}+py{arguments.python}_{arguments.arch}.deb"))
+        print(pack(tree, arguments.out / f"cordon_{version}_{arguments.arch}.deb"))
     return 0
+
+
+def release() -> str:
+    """The version in pyproject.toml."""
+    found = re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    if found is None:
+        raise SystemExit("pyproject.toml has no version")
+    return found[1]
 
 
 def environment(prefix: Path, python: str, arch: str, *, system: bool) -> None:
@@ -114,7 +132,7 @@ def system_files(tree: Path) -> None:
         (systemd / "sysusers.d/cordon.conf", tree / "usr/lib/sysusers.d/cordon.conf"),
         (systemd / "tmpfiles.d/cordon.conf", tree / "usr/lib/tmpfiles.d/cordon.conf"),
         (systemd / "udev/60-cordon-robot.rules", tree / "lib/udev/rules.d/60-cordon-robot.rules"),
-        (ROOT / "packaging/cordon.example.toml", tree / "etc/cordon/cordon.example.toml"),
+        (ROOT / "packaging/cordon.example.toml", documents / "examples/cordon.example.toml"),
     ]
     for source, target in copies:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +141,7 @@ def system_files(tree: Path) -> None:
     (tree / "usr/bin/cordon").symlink_to("/opt/cordon/bin/cordon")
 
 
-def control(tree: Path, python: str, arch: str) -> None:
+def control(tree: Path, python: str, arch: str, version: str) -> None:
     """The package's own files: what it is, what it needs, what is done at install and removal."""
     folder = tree / "DEBIAN"
     folder.mkdir()
@@ -131,10 +149,23 @@ def control(tree: Path, python: str, arch: str) -> None:
     size = sum(path.stat().st_size for path in files) // 1024
     sums = [f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {path.relative_to(tree)}\n" for path in files]
     (folder / "md5sums").write_text("".join(sums))
-    (folder / "control").write_text(CONTROL.format(version=VERSION, python=python, arch=arch, size=size))
-    (folder / "conffiles").write_text("/etc/cordon/cordon.example.toml\n")
-    for name in ("postinst", "prerm", "postrm"):
-        shutil.copyfile(ROOT / "packaging/debian" / name, folder / name)
+    (folder / "control").write_text(CONTROL.format(version=version, python=python, arch=arch, size=size))
+    # No conffiles: the example belongs to the package, cordon.toml to the box, so that no update ever stops to ask.
+    for name, text in scripts().items():
+        (folder / name).write_text(text)
+
+
+def scripts() -> dict[str, str]:
+    """The maintainer scripts with the names of the units there are; those with an [Install] section start at boot."""
+    units = sorted(path for kind in ("*.service", "*.target") for path in (ROOT / "systemd").glob(kind))
+    installed = [path.name for path in units if "\n[Install]\n" in path.read_text()]
+    services = [name for name in installed if name.endswith(".service")]
+    others = [name for name in services if name not in (*DAEMONS, "cordon-engine-build.service")]
+    words = {"@UNITS@": " ".join(installed), "@SERVICES@": " ".join(services), "@RESTARTED@": " ".join((*DAEMONS, *others))}
+    texts = {name: (ROOT / "packaging/debian" / name).read_text() for name in ("postinst", "prerm", "postrm")}
+    for placeholder, value in words.items():
+        texts = {name: text.replace(placeholder, value) for name, text in texts.items()}
+    return texts
 
 
 def source_date() -> int:

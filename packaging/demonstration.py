@@ -1,4 +1,4 @@
-"""Makes the demonstration that the package brings: three of the repository's networks in a bundle signed by a key everybody knows, and scans."""
+"""Makes the demonstration that the package brings: three networks in a bundle signed by a key everybody knows, and labelled scans."""
 
 # ruff: noqa: INP001 - as deb.py
 

@@ -1,4 +1,4 @@
-"""`cordon setup`: writes /etc/cordon/cordon.toml for the simulators or, asking what is not given, for a cell; never over one that is there."""
+"""`cordon setup`: writes cordon.toml for the simulators or, asking what is not given, for a cell; never over one that is there."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from edge.demonstration import is_demonstration
 from edge.errors import ConfigError
 from edge.toml import parse_toml
 
-MODE = 0o640
+MODE = 0o644
 ASIDE = "simulators"
 MOST_ASIDE = 1_000
 
@@ -46,7 +46,7 @@ class Place:
         return ConfigError(f"there is a configuration already: {self.config}", remedy=remedy)
 
     def draft(self, text: str) -> Path:
-        """`text` in a file beside, for the folder's group to read. Raises ConfigError."""
+        """`text` in a file beside, for everybody to read: it holds no secret. Raises ConfigError."""
         draft = self.config.with_name(f".{self.config.name}.setup")
         try:
             draft.unlink(missing_ok=True)

@@ -8,7 +8,9 @@ from pathlib import Path
 from edge.demonstration import KEY, PLACE, WARNING
 from edge.setup.answers import Answers
 
-_HEAD = "# Written by `cordon setup`. Every other key: /usr/share/doc/cordon/configuration.md and /etc/cordon/cordon.example.toml\n"
+_HEAD = """\
+# Written by `cordon setup`. Every other key: /usr/share/doc/cordon/configuration.md and examples/cordon.example.toml beside it
+"""
 _SIMULATORS = """\
 # {warning}.
 # Only for the simulators: with another port or camera neither daemon starts. For the real cell: sudo cordon setup

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from edge.bundle import open_bundle
 from edge.config import read_config
+from edge.demonstration import KEY
 
 ROOT = Path(__file__).parents[2]
 PACKAGING = ROOT / "packaging"
@@ -30,7 +33,8 @@ def test_every_line_that_is_commented_out_is_a_key_with_its_default(tmp_path: Pa
     (tmp_path / "c.toml").write_text("\n".join(line for line in lines if not line.startswith("recipes")))
     everything, _ = read_config(tmp_path / "c.toml")
     plain, _ = read_config(PACKAGING / "cordon.example.toml")
-    assert everything.gate == plain.gate
+    assert everything.gate.challenge is not None
+    assert msgspec.structs.replace(everything.gate, challenge=None) == plain.gate
     assert everything.inspector.gpu is not None
     assert everything.inspector.archive is not None
     assert (everything.inspector.backend, everything.inspector.threads) == (plain.inspector.backend, plain.inspector.threads)
@@ -63,7 +67,12 @@ def test_the_package_holds_what_it_says_and_its_program_runs(tmp_path: Path) -> 
     for line in (tree / "DEBIAN/md5sums").read_text().splitlines():
         digest, path = line.split("  ")
         assert hashlib.md5((tree / path).read_bytes(), usedforsecurity=False).hexdigest() == digest
-    assert (tree / "DEBIAN/conffiles").read_text() == "/etc/cordon/cordon.example.toml\n"
+    assert not (tree / "DEBIAN/conffiles").exists(), "an update never asks"
+    assert (tree / "usr/share/doc/cordon/examples/cordon.example.toml").is_file()
+    demonstration = tree / "opt/cordon/share/demonstration"
+    assert open_bundle(demonstration / "line.cordon", (KEY,)).manifest.name == "DEMONSTRATION"
+    assert len((demonstration / "welds.csv").read_text().splitlines()) == 37
+    assert "numpy" in (tree / "usr/share/doc/cordon/copyright").read_text()
     assert (tree / "lib/systemd/system/cordon-gate.service").is_file()
     site = tree / f"opt/cordon/lib/python{python}/site-packages"
     environment = {**os.environ, "PYTHONPATH": str(site)}

@@ -1,0 +1,156 @@
+"""`cordon setup`: what it writes holds, what is there stays, and the demonstration's key judges nothing but the simulators."""
+
+import argparse
+import hashlib
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tiny import KEY as LINE_KEY
+from tiny import PUBLIC as LINE_PUBLIC
+from tiny import TinyBundle
+
+from edge.bundle import file_entries, sign_bundle
+from edge.config import load_config
+from edge.demonstration import KEY, PLACE
+from edge.errors import BundleError, ConfigError
+from edge.setup import cli
+from edge.setup.answers import Answers, cell_answers
+from edge.setup.place import Place, Standing
+from edge.setup.texts import cell_text, simulators_text
+
+PHRASE = b"Cordon demonstration key: known to everybody, never to be trusted"
+DEMONSTRATION = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(PHRASE).digest())
+CELL = ("--port", "/dev/robot", "--camera", "cam0=tcp://192.168.1.20:5555", "--key", LINE_PUBLIC)
+
+
+def signed(name: str, key: Ed25519PrivateKey) -> bytes:
+    tiny = TinyBundle()
+    manifest = msgspec.structs.replace(tiny.manifest(), name=name)
+    return sign_bundle(msgspec.structs.replace(manifest, files=file_entries(tiny.files)), tiny.files, key)
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> tuple[str, ...]:
+    """Options for a box in `tmp_path`, with a tiny bundle as the package's demonstration."""
+    for name in ("etc", "state", "demonstration"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "demonstration/line.cordon").write_bytes(signed("DEMONSTRATION", DEMONSTRATION))
+    (tmp_path / "line.cordon").write_bytes(signed("tiny", LINE_KEY))
+    return (
+        "--config",
+        str(tmp_path / "etc/cordon.toml"),
+        "--state",
+        str(tmp_path / "state"),
+        "--demonstration",
+        str(tmp_path / "demonstration"),
+    )
+
+
+def test_the_key_is_the_one_whose_private_half_everybody_can_compute() -> None:
+    assert DEMONSTRATION.public_key().public_bytes_raw().hex() == KEY
+    packaging = Path(__file__).parents[2] / "packaging/demonstration.py"
+    assert PHRASE.decode() in packaging.read_text()
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "cordon.toml").write_text(text)
+    return tmp_path / "cordon.toml"
+
+
+@pytest.mark.parametrize(
+    ("ours", "real"),
+    [
+        (f'port = "{PLACE}/robot"', 'port = "/dev/robot"'),
+        (f'port = "{PLACE}/robot"', f'port = "{PLACE}/../../dev/ttyUSB0"'),
+        (f'port = "{PLACE}/robot"', f'port = "{PLACE}/.."'),
+        (f'port = "{PLACE}/robot"', f'port = "{PLACE}2/robot"'),
+        (f'endpoint = "ipc://{PLACE}/camera"', 'endpoint = "tcp://192.168.1.20:5555"'),
+        (f'endpoint = "ipc://{PLACE}/camera"', 'endpoint = "tcp://127.0.0.1:5555"'),
+        (f'endpoint = "ipc://{PLACE}/camera"', f'endpoint = "ipc://{PLACE}/a/../../camera"'),
+        (f'trusted_keys = ["{KEY}"]', f'trusted_keys = ["{KEY}", "{LINE_PUBLIC}"]'),
+    ],
+)
+def test_the_demonstrations_key_is_refused_for_anything_but_the_simulators(ours: str, real: str, tmp_path: Path) -> None:
+    text = simulators_text(tmp_path)
+    assert load_config(written(tmp_path, text)).inspector.trusted_keys == (KEY,)
+    assert ours in text
+    with pytest.raises(ConfigError, match=r"trusted_keys.*demonstration's key.*your own public key"):
+        load_config(written(tmp_path, text.replace(ours, real)))
+
+
+def test_the_simulators_may_run_with_a_key_of_ones_own(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, simulators_text(tmp_path).replace(KEY, LINE_PUBLIC))).inspector.trusted_keys == (LINE_PUBLIC,)
+
+
+def test_values_with_quotes_and_controls_stay_what_they_are(tmp_path: Path) -> None:
+    answers = Answers(port='/dev/"robot\\\x7f', cameras=(("cam0", "tcp://1:2"),), key=LINE_PUBLIC, bundle=None)
+    assert load_config(written(tmp_path, cell_text(answers, tmp_path))).gate.port == answers.port
+
+
+def test_somebodys_configuration_is_never_touched(box: tuple[str, ...]) -> None:
+    config = Path(box[1])
+    for text in ("# a person wrote this\n", "not TOML [", '[inspector]\ntrusted_keys = ["00"]\n'):
+        config.write_text(text)
+        for words in (("--simulators",), CELL):
+            with pytest.raises(ConfigError, match="a configuration already"):
+                cli.main((*words, *box))
+        assert config.read_text() == text
+        assert [path.name for path in config.parent.iterdir()] == ["cordon.toml"]
+
+
+def test_a_configuration_that_appears_meanwhile_wins(tmp_path: Path) -> None:
+    place = Place(config=tmp_path / "cordon.toml")
+    draft = place.draft("ours")
+    place.config.write_text("theirs")
+    with pytest.raises(ConfigError, match="a configuration already"):
+        place.settle(draft)
+    assert place.config.read_text() == "theirs"
+
+
+def test_a_link_in_the_place_counts_as_somebodys_own(tmp_path: Path) -> None:
+    (tmp_path / "cordon.toml").symlink_to(tmp_path / "nowhere")
+    assert Place(config=tmp_path / "cordon.toml").standing() is Standing.CELL
+
+
+def test_a_folder_that_may_not_be_written_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="sudo cordon setup"):
+        Place(config=tmp_path / "missing/cordon.toml").draft("x")
+
+
+@pytest.mark.slow
+def test_from_the_simulators_to_a_cell(box: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = Path(box[1])
+    assert cli.main(("--simulators", *box)) == 0
+    assert "says nothing about a weld" in capsys.readouterr().out
+    assert load_config(config).inspector.trusted_keys == (KEY,)
+    assert stat.S_IMODE(config.stat().st_mode) == 0o644
+    config.write_text(config.read_text() + "\n# mine\n")
+    assert cli.main(("--simulators", *box)) == 0, "again, after an update"
+    assert config.read_text().endswith("# mine\n")
+    with pytest.raises(BundleError):
+        cli.main((*CELL, "--bundle", str(tmp_path / "demonstration/line.cordon"), *box))
+    assert load_config(config).inspector.trusted_keys == (KEY,), "as it was"
+    assert cli.main((*CELL, "--bundle", str(tmp_path / "line.cordon"), *box)) == 0
+    cell = load_config(config)
+    assert (cell.gate.port, cell.inspector.trusted_keys, cell.inspector.camera[0].name) == ("/dev/robot", (LINE_PUBLIC,), "cam0")
+    assert sorted(path.name for path in config.parent.iterdir()) == ["cordon.toml", "cordon.toml.simulators"]
+    assert (config.parent / "cordon.toml.simulators").read_text().endswith("# mine\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("port", "robot", "no serial device"),
+        ("camera", ["192.168.1.20"], "no camera"),
+        ("key", "0" * 64, "no public key"),
+        ("key", KEY, "demonstration's key"),
+        ("key", None, "--key is missing"),
+    ],
+)
+def test_an_answer_that_cannot_be_is_refused(option: str, value: object, why: str) -> None:
+    given = {"port": "/dev/robot", "camera": ["cam0=tcp://10.0.0.1:5555"], "key": LINE_PUBLIC, "bundle": None, option: value}
+    with pytest.raises(ConfigError, match=why):
+        cell_answers(argparse.Namespace(**given))
