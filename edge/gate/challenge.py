@@ -83,10 +83,8 @@ class Challenges:
     Known-bad welds come first: until each of them was found defective and put aside, not even a known-good one is accepted.
     """
 
-    def __init__(
-        self, config: ChallengeConfig, *, boot: str, wall: Callable[[], int], kept: Passed | str | None, recipe: str, now_ns: int
-    ) -> None:
-        """`wall` gives the wall clock in ns, `kept` is what an earlier process left (a text: why that cannot be read)."""
+    def __init__(self, config: ChallengeConfig, *, boot: str, wall: Callable[[], int], recipe: str) -> None:
+        """`boot` names this start of the box, `wall` gives the wall clock in ns, `recipe` is the one that is active (or empty)."""
         self._config, self._boot, self._wall = config, boot, wall
         self._rule = rule_of(config)
         self._parts = {(part.name, part.weld, part.recipe): part for part in config.part}
@@ -99,10 +97,9 @@ class Challenges:
         self._level = 0
         """Of what time brings: 1 warned, 2 due."""
         self._span_ns = FOREVER_NS
-        self._why = ""
+        self._why = "no challenge was passed yet"
         self._passed: Passed | None = None
         self._out: list[Said | Kept] = []
-        self._restore(kept, now_ns)
 
     def take(self) -> list[Said | Kept]:
         """What to record and to keep since the last call."""
@@ -111,8 +108,9 @@ class Challenges:
 
     # an earlier process
 
-    def _restore(self, kept: Passed | str | None, now_ns: int) -> None:
-        why = kept if isinstance(kept, str) else "no challenge was passed yet" if kept is None else self._unfit(kept, now_ns)
+    def restore(self, kept: Passed | str | None, now_ns: int) -> None:
+        """What an earlier process left counts again, if it still does (a text: why it cannot be read). Until then nothing counts."""
+        why = kept if isinstance(kept, str) else self._why if kept is None else self._unfit(kept, now_ns)
         if why or not isinstance(kept, Passed):
             self._void(why)
             return
@@ -235,10 +233,10 @@ class Challenges:
         )
         self._proofs = {}
         self._hold(passed)
-        self._out.append(Kept(msgspec.json.encode(passed)))
         until = f"due again {_local(passed.wall_ns + self._span_ns)}" if self._span_ns < FOREVER_NS else "not due again by time"
         recipe = f", recipe {self._recipe}" if self._recipe else ""
         self._say(f"challenge passed by bundle {self._bundle}{recipe}, {until}; session {session}: {welds}")
+        self._out.append(Kept(msgspec.json.encode(passed)))
 
     def _missing(self, now_ns: int) -> list[ChallengePart]:
         """What is still to be shown, the known-bad welds first; what was shown too long ago counts no more."""

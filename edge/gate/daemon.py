@@ -15,7 +15,9 @@ from types import FrameType
 from edge.config import Config, GateConfig, read_config
 from edge.errors import ContractError
 from edge.gate.alive import Alive
-from edge.gate.case import Action, Discard, Latch, Record, Send, Tell, Withdraw
+from edge.gate.case import Action, Discard, Kept, Latch, Record, Send, Tell, Withdraw
+from edge.gate.challenge_file import ChallengeFile
+from edge.gate.challenge_start import challenges_of
 from edge.gate.handshake import HandshakeSession
 from edge.gate.log import Log
 from edge.gate.machine import boot_id
@@ -42,10 +44,11 @@ def _nonce() -> str:
 
 
 def _session(config: GateConfig, recipes: RecipeBook | None) -> GateSession:
-    settings = settings_from(config)
+    settings, book = settings_from(config), None if recipes is None else recipes.recipes
+    challenges = challenges_of(config, book, boot_id())
     if config.profile == "push":
-        return PushSession(settings, _nonce)
-    return HandshakeSession(settings, _nonce, None if recipes is None else recipes.recipes)
+        return PushSession(settings, _nonce, challenges)
+    return HandshakeSession(settings, _nonce, book, challenges)
 
 
 class GateDaemon:
@@ -86,6 +89,7 @@ class GateDaemon:
         self.session.note("gate", None, f"started, boot {boot_id()}, configuration {config_hash}", self._busy_ns)
         if recipes is not None:
             self.session.note("recipe", None, f"{len(recipes.recipes)} recipes, file {recipes.sha256}", self._busy_ns)
+        self.session.challenge_kept(ChallengeFile(self.config.records).load(), self._busy_ns)
         self.session.link_up(self._busy_ns)
         self._take_results()
         self._act()
@@ -184,6 +188,8 @@ class GateDaemon:
             self.inspector.tell(action.message)
         elif isinstance(action, Latch):
             self.recorder.latch(action.why)
+        elif isinstance(action, Kept):
+            self.recorder.keep(action)
         elif isinstance(action, Withdraw):
             self.robot.withdraw(action.key)
         elif isinstance(action, Discard):

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from edge.config import StorageConfig
 from edge.errors import CordonError, RecordError
-from edge.gate.case import Ticket
+from edge.gate.case import Kept, Ticket
+from edge.gate.challenge_file import ChallengeFile, ChallengeKeeper
 from edge.gate.disk import MIB, Reserve, free_bytes
 from edge.gate.keeper import LOOK_S, Keeper
 from edge.gate.latch import Latch
@@ -121,7 +122,7 @@ class Recorder:
         self.steps = 0
         """Steps its thread has ended: it stands still while the disk does."""
         self._config = ""
-        self._queue: SimpleQueue[_Item | _Reason | StorageConfig | str] = SimpleQueue()
+        self._queue: SimpleQueue[_Item | _Reason | Kept | StorageConfig | str] = SimpleQueue()
         self._results: deque[Result | _Freed] = deque()
         self._asked = self._taken = 0
         """Calls of `latch`, and how many of them the thread has seen."""
@@ -136,6 +137,7 @@ class Recorder:
         """Rows are written, but the reserve is not held: nothing may be accepted."""
         if self._short:
             self._post(Failed(None, self._no_reserve()))
+        self._challenge = ChallengeKeeper(ChallengeFile(store.path))
         self._watch = LatchWatch(Latch(store.path))
         if reasons := self._watch.start():
             self._post(Latched(reasons))
@@ -160,6 +162,10 @@ class Recorder:
         self._asked += 1
         self._post(Latched((why,)))
         self._queue.put(_Reason(why))
+
+    def keep(self, kept: Kept) -> None:
+        """Keep what the last challenge came to: after the rows submitted before; that none counts any more, before those that follow."""
+        self._queue.put(kept)
 
     def checkpoint(self, *, quiet: bool = False) -> None:
         """Checkpoint once nothing waits, and seal a full file; only ask while no trigger is open (`quiet`: for a while already)."""
@@ -212,11 +218,13 @@ class Recorder:
 
     def _step(self) -> bool:
         items, commands = self._take()
+        self._mind_challenge(passed=False)
         if self._failing:
             self._keep(items)
             self._try_again()
         elif items:
             self._write(items)
+        self._mind_challenge(passed=True)
         self._mind_latch()
         if "stop" in commands:
             self._finish()
@@ -233,6 +241,8 @@ class Recorder:
             while True:
                 if isinstance(entry, str):
                     commands.add(entry)
+                elif isinstance(entry, Kept):
+                    self._challenge.want(entry)
                 elif isinstance(entry, _Reason):
                     self._taken += 1
                     self._watch.add(entry.why)
@@ -249,8 +259,18 @@ class Recorder:
 
     def _pause_s(self) -> float:
         """How long to wait for work before something must be tried or looked at again."""
-        pauses = [LOOK_S] + [self._retry_s] * (self._failing or self._short) + [POLL_S] * self._watch.latched
+        pauses = [LOOK_S] + [self._retry_s] * (self._failing or self._short or self._challenge.waiting) + [POLL_S] * self._watch.latched
         return min(pauses)
+
+    def _mind_challenge(self, *, passed: bool) -> None:
+        """That none counts is durable before any row that follows, that one was passed only after the rows that say so."""
+        if passed and self._failing:
+            return
+        why = self._challenge.work(passed=passed)
+        if why and not self._failing:
+            now_ns = time.monotonic_ns()
+            row = EventRow(kind="challenge", reason="RECORD_FAULT", detail=why, camera="", count=1, first_ns=now_ns, at_ns=now_ns)
+            self._note(row)
 
     def _mind_latch(self) -> None:
         """Make reasons durable; once somebody removed the latch, say so in the records, and only then accept again."""

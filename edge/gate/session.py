@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from edge.contract import FrameEvent, InspectorState, Outcome, Reason, Report, ToGate, TriggerId
-from edge.gate.case import Action, Case, Stage, Ticket
+from edge.gate.case import Action, Case, Kept, Stage, Ticket
 from edge.gate.casework import CaseWork
-from edge.gate.challenge import Challenges
+from edge.gate.challenge import Challenges, ChallengeStatus, Passed
 from edge.gate.latches import FAILURE_REASONS
 from edge.gate.messages import Message
 from edge.gate.rows import Disposition
@@ -199,6 +199,18 @@ class GateSession(CaseWork):
             if self._latches.add(why):
                 self.note("latch", Reason.LATCHED, why, now_ns)
         self._obey_latch(now_ns)
+
+    def challenge_kept(self, kept: Passed | str | None, now_ns: int) -> None:
+        """What an earlier process left of the last challenge (a text: why it cannot be read)."""
+        if self._challenges is None:
+            self._actions.append(Kept(None))
+            return
+        self._challenges.restore(kept, now_ns)
+        self._tell_challenges(now_ns)
+
+    def challenge(self, now_ns: int) -> ChallengeStatus | None:
+        """How the challenge parts stand, for people; None where none are configured."""
+        return self._challenges.status(now_ns) if self._challenges is not None else None
 
     def acknowledged(self, now_ns: int) -> None:
         """A person has looked at every reason, and the records say who."""
