@@ -8,6 +8,7 @@ file ends where the last of them ends, so every byte is covered. Files are never
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import struct
@@ -121,11 +122,24 @@ def _signed_part(key: bytes, manifest: bytes) -> bytes:
 
 def _manifest(data: bytes, source: str) -> Manifest:
     try:
-        return msgspec.json.decode(data, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, ConfigError) as exc:
+        manifest = msgspec.json.decode(data, type=Manifest)
+        # msgspec takes the last of two values under one key, a person may have read the first. The schema has bounded the depth by now.
+        json.loads(data, object_pairs_hook=_no_key_twice)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ConfigError, _KeyTwice) as exc:
         raise BundleFormatError(
             f"the manifest of {source} does not fit the schema", seen=exc, remedy="Export it again with this release"
         ) from exc
+    return manifest
+
+
+class _KeyTwice(ValueError):  # noqa: N818 - it never leaves this module
+    """A name stands for two values."""
+
+
+def _no_key_twice(pairs: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise _KeyTwice(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
 
 
 def _files(manifest: Manifest, body: memoryview, source: str) -> dict[str, memoryview]:

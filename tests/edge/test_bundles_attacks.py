@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from bundles_kit import (
     activate,
@@ -157,6 +158,11 @@ MANIFESTS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "negative size": (lambda: forged(_entry(size=-1)), *PLACED),
     "size beyond the end": (lambda: forged(_entry(size=2**62)), *PLACED),
     "size beyond numbers": (lambda: forged(lambda m: m["files"][-1].update(size=2**63)), *PLACED),
+    "a key twice": (
+        lambda: signed_anyhow(msgspec.json.encode(opened(1).manifest).replace(b'"threshold":', b'"threshold":0.9,"threshold":', 1)),
+        "BundleFormatError",
+        "'threshold' stands there twice",
+    ),
     "an unknown rule": (lambda: forged(_set(always_accept=True)), *SCHEMA),
     "format 2": (lambda: forged(_set(format=2)), *SCHEMA),
     "version 0": (lambda: forged(_set(version=0)), "BundleFormatError", "version"),
