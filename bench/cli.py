@@ -1,4 +1,4 @@
-"""`cordon bench`: the line against its alternatives; apart `real-data`, `export`, `gpu`, `link`, `flips`, `records`, `explain`, ..."""
+"""`cordon bench`: the line against its alternatives; apart `real-data`, `export`, `gpu`, `link`, `flips`, `records`, `tamper`, ..."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _APART = {
     "explain": "bench.explain_bench",
     "pointing": "bench.pointing",
     "recipes": "bench.recipes",
+    "tamper": "bench.tamper",
 }
 """Measurements that need nothing of the others: a box has neither PyTorch nor FastAPI."""
 
