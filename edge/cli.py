@@ -17,6 +17,7 @@ OWN = {
     "engine": "edge.engines.cli:main",
     "records": "edge.commands:records",
     "setup": "edge.setup.cli:main",
+    "status": "edge.commands:status",
 }
 """The box's own words. Asking the installed packages for theirs takes longer than all else at the gate's start."""
 USAGE, FAILED, INTERRUPTED = 2, 1, 130

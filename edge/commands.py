@@ -8,9 +8,13 @@ from pathlib import Path
 
 
 def run(argv: Sequence[str]) -> int:
-    """`cordon run gate|inspector --config FILE`: one daemon in the foreground until SIGTERM."""
+    """`cordon run gate|inspector|metrics --config FILE`: one daemon, or the exporter, in the foreground until SIGTERM."""
+    if argv[:1] == ["metrics"]:
+        from edge.health.exporter import metrics_main  # noqa: PLC0415
+
+        return metrics_main(argv[1:])
     parser = argparse.ArgumentParser(prog="cordon run", description=run.__doc__)
-    parser.add_argument("daemon", choices=["gate", "inspector"])
+    parser.add_argument("daemon", choices=["gate", "inspector", "metrics"])
     parser.add_argument("--config", type=Path, default=Path("/etc/cordon/cordon.toml"))
     arguments = parser.parse_args(argv)
     # Each daemon is imported alone: the gate must not load numpy, the inspector not the serial port.
@@ -42,6 +46,13 @@ def new_key(path: Path) -> str:
     from edge import keys as files  # noqa: PLC0415
 
     return files.new_key(path)
+
+
+def status(argv: Sequence[str]) -> int:
+    """`cordon status [--json] [--watch]`: does the line accept, and if not, why."""
+    from edge.health.status import status_main  # noqa: PLC0415
+
+    return status_main(argv)
 
 
 def records(argv: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from edge.config.curve import CurveConfig
 from edge.config.gate import GateConfig, Profile, StorageConfig
 from edge.config.inspector import ArchiveConfig, BundlesConfig, Explain, GpuConfig, InspectorConfig
 from edge.config.load import Config, load_config, read_config
+from edge.config.metrics import MetricsConfig
 
 __all__ = [
     "NAME",
@@ -24,6 +25,7 @@ __all__ = [
     "GateConfig",
     "GpuConfig",
     "InspectorConfig",
+    "MetricsConfig",
     "Profile",
     "StorageConfig",
     "load_config",

@@ -11,6 +11,7 @@ import msgspec
 from edge.config.checks import between
 from edge.config.gate import GateConfig
 from edge.config.inspector import InspectorConfig
+from edge.config.metrics import MetricsConfig
 from edge.demonstration import require_simulators
 from edge.errors import ConfigError
 from edge.toml import parse_toml
@@ -23,6 +24,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     gate: GateConfig
     inspector: InspectorConfig
+    metrics: MetricsConfig = msgspec.field(default_factory=MetricsConfig)
 
     def __post_init__(self) -> None:
         gpu, gate = self.inspector.gpu, self.gate

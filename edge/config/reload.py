@@ -34,6 +34,11 @@ LIVE = frozenset(
         "inspector.bundles.revoked_keys",
         "inspector.bundles.revoked_bundles",
         "inspector.bundles.fallback",
+        # the exporter, which reads them when it starts; the daemons have no part in them
+        "metrics.listen",
+        "metrics.port",
+        "metrics.textfile",
+        "metrics.every_s",
     }
 )
 """Keys that take effect on SIGHUP. A key that is not named here needs a restart, so that nobody has to think of a new one."""

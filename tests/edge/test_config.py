@@ -12,6 +12,7 @@ from edge.config import (
     GateConfig,
     GpuConfig,
     InspectorConfig,
+    MetricsConfig,
     StorageConfig,
     load_config,
 )
@@ -101,6 +102,7 @@ def test_every_key_is_documented_with_its_default() -> None:
         (GpuConfig, documented["inspector"]["gpu"]),
         (BundlesConfig, documented["inspector"]["bundles"]),
         (CameraConfig, documented["inspector"]["camera"][0]),
+        (MetricsConfig, documented["metrics"]),
     ):
         fields = msgspec.structs.fields(table)
         assert {f.name for f in fields} == set(documented_keys)

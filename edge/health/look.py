@@ -1,0 +1,190 @@
+"""One look at both health files: what they say, and whether the line accepts, with the reason and what to do about it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from edge.health.reader import Reading, read
+from edge.health.words import GateState, InspectorShown, Objection
+
+NS_PER_S = 1_000_000_000
+STILL_NS = 3 * NS_PER_S
+"""A gate's loop gets round at least once a second, an inspector's within a frame or a heartbeat."""
+OLD_NS = 5 * NS_PER_S
+"""A state older than this does not describe the present."""
+FOLDER = Path("/run/cordon")
+
+Answer = Literal["accepting", "not_accepting", "unknown"]
+S = TypeVar("S")
+
+
+class Why(NamedTuple):
+    """One reason not to accept."""
+
+    reason: str
+    """As a verdict would say it, or GATE_DOWN, GATE_STILL, UNREADABLE, STARTING where no verdict would say anything."""
+    text: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """Both files as they were at one moment, `now_ns` of CLOCK_MONOTONIC."""
+
+    folder: Path
+    now_ns: int
+    gate: Reading
+    gate_state: GateState | None
+    inspector: Reading
+    inspector_state: InspectorShown | None
+
+    def ago_s(self, then_ns: int) -> float | None:
+        """Seconds since a CLOCK_MONOTONIC time of a living writer; None: never."""
+        return max(0.0, (self.now_ns - then_ns) / NS_PER_S) if then_ns else None
+
+
+def look(folder: Path) -> Look:
+    """Read what gate and inspector keep in `folder`. Raises nothing for what can be wrong with it."""
+    gate, inspector = read(folder / "gate.health"), read(folder / "inspector.health")
+    return Look(folder, time.monotonic_ns(), gate, decoded(gate, GateState), inspector, decoded(inspector, InspectorShown))
+
+
+def decoded(reading: Reading, kind: type[S]) -> S | None:
+    """The state as far as this release knows its words; None: there is none."""
+    try:
+        return msgspec.json.decode(reading.state, type=kind) if reading.state else None
+    except msgspec.MsgspecError:
+        return None
+
+
+def answer(seen: Look) -> tuple[Answer, list[Why]]:
+    """Would a good weld be accepted now? With every reason why not, the one to see to first at the front."""
+    unknown = _unreadable(seen)
+    if unknown is not None:
+        return "unknown", [unknown]
+    age_s = seen.ago_s(seen.gate.step_ns) or 0.0
+    if age_s * NS_PER_S > STILL_NS:
+        remedy = "The watchdog ends it within seconds; if it does not: systemctl restart cordon-gate"
+        return "not_accepting", [Why("GATE_STILL", f"the gate's loop has stood still for {age_s:.0f} s", remedy)]
+    state = seen.gate_state
+    if state is None or seen.now_ns - state.at_ns > OLD_NS:
+        return "unknown", [Why("STARTING", "the gate has not said yet how it stands", "Ask again in a second")]
+    if state.accepting:
+        return "accepting", []
+    return "not_accepting", sorted((_why(seen, state, one) for one in _each(state)), key=_rank)
+
+
+def _unreadable(seen: Look) -> Why | None:
+    gate = seen.gate
+    if gate.found == "absent":
+        return Why("GATE_DOWN", f"no gate has run here: {gate.path} is not there", "systemctl start cordon.target, or name the folder")
+    if gate.found == "dead":
+        how = (
+            f"ended in order at {clock(gate.ended_wall_ns)}"
+            if gate.ended_wall_ns
+            else f"died or was killed after {clock(gate.step_wall_ns)}"
+        )
+        return Why(
+            "GATE_DOWN", f"no gate runs: the last one (pid {gate.pid}) {how}", "systemctl status cordon-gate; journalctl -u cordon-gate"
+        )
+    if gate.found == "refused":
+        return Why("UNREADABLE", f"{gate.path}: {gate.note}", "Ask as root or as a member of the group cordon")
+    if gate.found == "foreign":
+        return Why("UNREADABLE", f"{gate.path}: {gate.note}", "Gate and this command are of two releases: systemctl restart cordon-gate")
+    if gate.broken:
+        return Why("UNREADABLE", "the gate lives, but keeps no numbers any more", "Its log says why; restart it when the line may pause")
+    return None
+
+
+def _each(state: GateState) -> list[Objection]:
+    """The objections, with one for each reason that is latched."""
+    found = []
+    for one in state.objections:
+        found += [msgspec.structs.replace(one, detail=why) for why in state.latched] if one.reason == "LATCHED" else [one]
+    return found
+
+
+FIRST = ("LATCHED", "RECORD_FAULT", "INSPECTOR_DOWN", "GPU_FAULT", "ENGINE_FAILED", "BUNDLE_FAULT", "TOO_SLOW", "NOT_READY")
+"""What a person sees to before anything else."""
+
+
+def _rank(why: Why) -> int:
+    return FIRST.index(why.reason) if why.reason in FIRST else len(FIRST) + (why.reason == "SESSION_LOST")
+
+
+def _why(seen: Look, state: GateState, one: Objection) -> Why:
+    remedy = REMEDIES.get(one.reason, "docs/health.md says what the reason means")
+    text = f"{one.name}: no; {one.detail}"
+    if one.reason == "LATCHED":
+        text = f"latched: {one.detail}"
+    elif one.reason == "RECORD_FAULT":
+        text = _records(state)
+    elif one.reason == "SESSION_LOST":
+        text = "no session with the robot" if state.port_open else f"the robot's port {state.port} is gone"
+    elif one.reason == "INSPECTOR_DOWN":
+        text = _inspector_down(seen, state)
+    elif one.reason == "NOT_READY":
+        text = _not_ready(seen, one)
+    elif state.inspector is not None and one.reason == state.inspector.fault_reason:
+        text = f"the inspector's fault: {state.inspector.fault}"
+    return Why(one.reason, text, remedy)
+
+
+def _records(state: GateState) -> str:
+    store = state.store
+    free = "" if store.free_bytes < 0 else f", {store.free_bytes / 2**20:.0f} MiB are free"
+    if not store.failing and not store.reserve_held:
+        return f"records are written, but the disk's reserve cannot be held{free}"
+    return f"records cannot be written{free}; {store.backlog} rows wait in memory, {store.lost} are lost"
+
+
+def _inspector_down(seen: Look, state: GateState) -> str:
+    there, shown = seen.inspector, seen.inspector_state
+    if there.found == "alive":
+        doing = f": {shown.step}" if shown is not None and shown.step else ""
+        still_s = seen.ago_s(there.step_ns) or 0.0
+        what = f"has stood still for {still_s:.0f} s" if still_s * NS_PER_S > STILL_NS else "lives"
+        return f"the inspector (pid {there.pid}) {what}, but the gate does not hear it{doing}"
+    last = f"; its last word: {shown.step}" if shown is not None and shown.step else ""
+    silent = "is silent" if state.inspector is not None else "is not connected"
+    return f"the inspector {silent}{last}"
+
+
+def _not_ready(seen: Look, one: Objection) -> str:
+    shown = seen.inspector_state if seen.inspector.found == "alive" else None
+    if shown is not None and shown.step:
+        return f"the inspector is not ready yet: {shown.step}"
+    silent = [camera for camera in shown.cameras if not camera.alive] if shown is not None else []
+    if silent:
+        since = ((camera.name, seen.ago_s(camera.heard_ns)) for camera in silent)
+        words = (
+            f"camera {name} " + ("was never heard" if age_s is None else f"has been silent for {age_s:.1f} s") for name, age_s in since
+        )
+        return "; ".join(words)
+    return f"the inspector is not ready: {one.detail}"
+
+
+REMEDIES = {
+    "LATCHED": "Look at what it names; then, as somebody who answers for it: cordon records acknowledge",
+    "RECORD_FAULT": "Make room on the disk of gate.records or repair it; the gate tries again every second by itself",
+    "INSPECTOR_DOWN": "systemctl status cordon-inspector; journalctl -u cordon-inspector",
+    "GPU_FAULT": "It starts again by itself; if it comes back: docs/gpu-failures.md",
+    "ENGINE_FAILED": "It starts again by itself; if it comes back: cordon engine verify, memory, docs/gpu-failures.md",
+    "BUNDLE_FAULT": "cordon bundle verify; install and activate a bundle that this box trusts",
+    "BUNDLE_DIFFERS": "gate.bundle pins another one: activate that, or correct gate.bundle",
+    "TOO_SLOW": "The networks do not fit into the budget on this box: docs/health.md, start-up",
+    "NOT_READY": "Check the camera's power, network and program; while it loads: wait",
+    "CHALLENGE": "Show the known-good and the known-bad part: docs/challenge.md",
+    "RECIPE": "Let the robot name its recipe, or set gate.recipe",
+    "SESSION_LOST": "Start the robot's program; check cable and gate.port: docs/robot-link.md",
+}
+
+
+def clock(wall_ns: int) -> str:
+    """Local date and time of a wall clock time in ns."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_ns // NS_PER_S))
