@@ -63,6 +63,16 @@ def read_part(path: Path, part: str) -> list[dict[str, Any]]:
     return found
 
 
+def of_demonstration(path: Path) -> bool:
+    """Did a gate that judged by the demonstration's bundle ever write here? Raises StorageError."""
+    with open_for_reading(path) as records:
+        for connection, name in _each(records, path):
+            with _named(name):
+                if connection.execute("SELECT 1 FROM events WHERE kind = 'demonstration' LIMIT 1").fetchone():
+                    return True
+    return False
+
+
 @contextmanager
 def open_for_reading(path: Path) -> Iterator[Records]:
     """All files of a record as of now: the live one as a copy, and the sealed ones before it. Raises StorageError."""

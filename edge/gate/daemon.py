@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from edge.config import Config, GateConfig, read_config
+from edge.demonstration import WARNING, is_demonstration
 from edge.errors import ContractError
 from edge.gate.alive import Alive
 from edge.gate.case import Action, Discard, Kept, Latch, Record, Send, Tell, Withdraw
@@ -89,6 +90,8 @@ class GateDaemon:
         self.session.note("gate", None, f"started, boot {boot_id()}, configuration {config_hash}", self._busy_ns)
         if recipes is not None:
             self.session.note("recipe", None, f"{len(recipes.recipes)} recipes, file {recipes.sha256}", self._busy_ns)
+        if is_demonstration(config.inspector.trusted_keys):
+            self.session.note("demonstration", None, WARNING, self._busy_ns)
         self.session.challenge_kept(ChallengeFile(self.config.records).load(), self._busy_ns)
         self.session.link_up(self._busy_ns)
         self._take_results()

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 import pwd
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import msgspec
 
 from edge.config import load_config
-from edge.gate.audit import read_part, verify_chain
+from edge.demonstration import WARNING
+from edge.gate.audit import of_demonstration, read_part, verify_chain
 from edge.gate.disk import MIB
 from edge.gate.latch import Latch
 from edge.gate.listing import list_files
@@ -49,6 +51,7 @@ def records_main(argv: Sequence[str]) -> int:
         print(msgspec.json.encode(trigger).decode() if arguments.json else _one_line(_told(trigger)))
     if not found:
         print(f"no trigger of part {arguments.part} in {path}")
+    _warn(path)
     return 0 if found else 1
 
 
@@ -57,7 +60,14 @@ def _verify(path: Path) -> int:
     files = f"{report.files} files" if report.files > 1 else "one file"
     before = f"; the {report.first - 1} rows before them were deleted, as they say" if report.first > 1 else ""
     print(f"whole: {report.rows} rows in {path} ({files}){before}\nhead   {report.head}")
+    _warn(path)
     return 0
+
+
+def _warn(path: Path) -> None:
+    """On standard error, so that nobody takes a demonstration's records for those of a line."""
+    if of_demonstration(path):
+        print(WARNING, file=sys.stderr)
 
 
 def _list(path: Path) -> int:
