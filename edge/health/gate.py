@@ -169,7 +169,7 @@ class GateHealth:
                 self._open.clear()
             self._open[row.session, row.sequence] = _Open(row.opened_ns)
         elif isinstance(row, EventRow):
-            self._tables["events"].add(row.kind, row.reason or (row.camera if row.kind == "noise" else ""), count=row.count)
+            self._tables["events"].add(row.kind, row.reason or (row.camera if row.kind == "noise" else "") or "none", count=row.count)
 
     def _verdict(self, row: VerdictRow) -> None:
         typology = row.typology or "none"

@@ -83,6 +83,7 @@ class InspectorHealth:
         self._bundle = ""
         self._doing = "starting"
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self.loading("starting")
 
     def stand_still(self) -> None:
         """Nothing is counted any more, and readers see that."""
@@ -92,7 +93,9 @@ class InspectorHealth:
 
     @harmless
     def loading(self, doing: str) -> None:
-        """Nothing is judged yet, and this is why."""
+        """Nothing is judged yet, and this is why; later milestones are none of loading."""
+        if self._bundle:
+            return
         self._doing, now_ns = doing[:400], time.monotonic_ns()
         self._ledger.step(now_ns, time.time_ns())
         self._publish(self._common(now_ns))
@@ -149,6 +152,7 @@ class InspectorHealth:
         feeds: Sequence[Feed],
         connected: bool,
         undelivered: int,
+        notice: BaseException | None,
         archive: ArchiveShown | None,
     ) -> None:
         """The loop got round; the state follows when it is due, or a little later where a frame is expected any moment (`busy`)."""
@@ -170,6 +174,7 @@ class InspectorHealth:
                 known_answers=loaded.known_answers,
                 gate_connected=connected,
                 undelivered=undelivered,
+                notice="" if notice is None else str(notice)[:400],
                 cameras=tuple(self._camera(feed, now_ns) for feed in feeds),
                 archive=archive,
             )
@@ -177,6 +182,7 @@ class InspectorHealth:
 
     def ended(self, fault: BaseException) -> None:
         """The process is about to end for this."""
+        self._bundle = ""
         self.loading(f"ended by a fault: {fault}")
 
     def close(self) -> None:

@@ -104,7 +104,11 @@ def _unreadable(seen: Look) -> Why | None:
 def _each(state: GateState) -> list[Objection]:
     """The objections, with one for each reason that is latched."""
     found = []
+    # While one loads there is no bundle yet, which is no fault of a bundle.
+    loading = state.inspector is not None and not state.inspector.bundle and not state.inspector.fault_reason
     for one in state.objections:
+        if loading and one.reason == "BUNDLE_FAULT" and len(state.objections) > 1:
+            continue
         found += [msgspec.structs.replace(one, detail=why) for why in state.latched] if one.reason == "LATCHED" else [one]
     return found
 
@@ -151,8 +155,10 @@ def _inspector_down(seen: Look, state: GateState) -> str:
         what = f"has stood still for {still_s:.0f} s" if still_s * NS_PER_S > STILL_NS else "lives"
         return f"the inspector (pid {there.pid}) {what}, but the gate does not hear it{doing}"
     last = f"; its last word: {shown.step}" if shown is not None and shown.step else ""
-    silent = "is silent" if state.inspector is not None else "is not connected"
-    return f"the inspector {silent}{last}"
+    if there.found == "dead":
+        how = "ended" if there.ended_wall_ns else "died or was killed"
+        return f"no inspector runs: the last one (pid {there.pid}) {how} at {clock(there.ended_wall_ns or there.step_wall_ns)}{last}"
+    return "the inspector is silent" if state.inspector is not None else "no inspector is connected"
 
 
 def _not_ready(seen: Look, one: Objection) -> str:

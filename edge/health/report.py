@@ -125,6 +125,7 @@ class Inspector(msgspec.Struct, frozen=True, kw_only=True):
     known_answers: int
     gate_connected: bool
     undelivered: int
+    notice: str
     cameras: tuple[CameraHeard, ...]
     archive: ArchiveShown | None
     rss_bytes: int
@@ -235,6 +236,7 @@ def _inspector(seen: Look, shown: InspectorShown) -> Inspector:
         known_answers=shown.known_answers,
         gate_connected=shown.gate_connected,
         undelivered=shown.undelivered,
+        notice=shown.notice,
         cameras=tuple(cameras),
         archive=shown.archive,
         rss_bytes=shown.rss_bytes,

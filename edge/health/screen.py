@@ -70,7 +70,7 @@ def _gate(gate: Gate, process: Process) -> Iterator[str]:
     yield _row("triggers", f"{counters.get('triggers', 0)}, {gate.triggers_waiting} waiting{oldest}{recipe}")
     yield _row("verdicts", _verdicts(process.tables.get("verdicts", ())))
     misses = ", ".join(f"{row.label[0]} {row.count}" for row in process.tables.get("misses", ()))
-    yield _row("missed", misses or "no deadline")
+    yield _row("missed", misses or "none")
 
 
 def _verdicts(rows: Sequence[Counted]) -> str:
@@ -84,8 +84,12 @@ def _verdicts(rows: Sequence[Counted]) -> str:
 
 
 def _inspector(inspector: Inspector | None, process: Process) -> Iterator[str]:
-    if inspector is None or process.found == "dead":
-        yield _row("inspector", f"does not run (the last one was pid {process.pid})" + (f": {inspector.doing}" if inspector else ""))
+    if process.found == "dead":
+        last = f": {inspector.doing}" if inspector is not None and inspector.doing else ""
+        yield _row("inspector", f"does not run (the last one was pid {process.pid}){last}")
+        return
+    if inspector is None:
+        yield _row("inspector", f"pid {process.pid}, its state cannot be read")
         return
     state = "ready" if inspector.ready else inspector.doing or "not ready"
     bundle = (
@@ -93,6 +97,8 @@ def _inspector(inspector: Inspector | None, process: Process) -> Iterator[str]:
     )
     yield _row("inspector", f"pid {process.pid}, {state}, {bundle}")
     yield _row("", f"{_bytes(inspector.rss_bytes)} of memory, {inspector.undelivered} messages not delivered")
+    if inspector.notice:
+        yield _row("BUNDLE", inspector.notice)
     for camera in inspector.cameras:
         alive = "alive" if camera.alive else "SILENT"
         lost, refused = _of_camera(process, camera.name)

@@ -121,6 +121,8 @@ class InspectorShown(msgspec.Struct, frozen=True, kw_only=True):
     gate_connected: bool = False
     undelivered: int = 0
     """Messages that the gate did not take since it was last connected."""
+    notice: str = ""
+    """Why another bundle judges than the active one."""
     cameras: tuple[Camera, ...] = ()
     archive: ArchiveShown | None = None
     rss_bytes: int = 0

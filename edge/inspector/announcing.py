@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import zmq
@@ -34,6 +35,8 @@ class Announcer:
         """The connection's descriptor as the poller knows it."""
         self.notice: CordonError | None = None
         """Told to every gate that connects: another bundle judges than the active one."""
+        self.on_milestone: Callable[[str], None] = lambda _text: None
+        """Hears of every milestone, for whoever shows how loading goes on."""
         self._poller = poller
         self._told: tuple[object, ...] = ()
         self._beat_ns = 0
@@ -41,6 +44,7 @@ class Announcer:
     def milestone(self, text: str) -> None:
         """One line in the log, with the seconds since the start."""
         log.info("%s (%.2f s)", text, time.monotonic() - self._started)
+        self.on_milestone(text)
 
     def keep_connected(self) -> None:
         """Connect when the gate is away and the back-off allows it."""

@@ -59,6 +59,7 @@ class InspectorDaemon:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
         self._announcer = Announcer(config.gate.socket, self._poller)
+        self._announcer.on_milestone = self._health.loading
         self._gate, self._status = self._announcer.gate, self._announcer.status
         self._curve = curve_of(self._config.curve)
         self._feeds = [self._subscribe(index) for index in range(len(self._config.camera))]
@@ -225,6 +226,7 @@ class InspectorDaemon:
             feeds=self._feeds,
             connected=self._gate.connected,
             undelivered=self._gate.undelivered,
+            notice=self._announcer.notice,
             archive=self._archive.standing() if self._archive is not None else None,
         )
 
