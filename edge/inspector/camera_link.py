@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 import socket as sockets
+import time
 from typing import Protocol
 
 import zmq
@@ -14,11 +15,13 @@ from edge.config import CameraConfig
 from edge.errors import ConfigError
 from edge.inspector.curve import HANDSHAKE_MS, Curve, demand_keys, expect_key, keys_of
 from edge.inspector.door import Door
-from edge.inspector.link_monitor import LinkMonitor, cause_of
+from edge.inspector.link_monitor import LinkMonitor
 from edge.inspector.refusals import Refusals
 from edge.inspector.zap import Porter
 
 NS_PER_MS = 1_000_000
+KEYED = "its key is none of `keys`, it wants another key of the box, or it speaks no CURVE"
+OPEN = "it wants CURVE, or something else than a camera is there"
 QUIET_NS = 2_000 * NS_PER_MS
 """A camera without a heartbeat to go by counts as gone after this."""
 
@@ -63,6 +66,8 @@ class Outward:
         self.socket = context.socket(zmq.SUB)
         self.socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS if curve is None else curve.handshake_ms)
         self._endpoint, self._curve, self._refusals = config.endpoint, curve, refusals
+        self._guess = KEYED if config.keys else OPEN
+        self._begun_ns = 0
         self._keys = itertools.cycle(keys_of(config)) if config.keys else None
         self._monitor = LinkMonitor(context, self.socket, config.name) if config.endpoint.startswith("tcp://") else None
 
@@ -75,18 +80,22 @@ class Outward:
         """Connect; whether anybody is there shows later."""
         if self._keys is not None and self._curve is not None:
             expect_key(self.socket, self._curve, next(self._keys))
+        self._begun_ns = time.monotonic_ns()
         self.socket.connect(self._endpoint)
 
     def admits(self, _topic: zmq.Frame) -> bool:
         """The key that was expected is proved by the connection itself."""
         return True
 
-    def tend(self, _heard_ns: int, _now_ns: int) -> None:
-        """Hear why a connection failed."""
-        if self._monitor is not None:
-            for event, value in self._monitor.events():
-                if cause := cause_of(event, value):
-                    self._refusals.note(f"{self._endpoint} did not come up: {cause}")
+    def tend(self, heard_ns: int, _now_ns: int) -> None:
+        """Hear of connections that came to nothing."""
+        if self._monitor is None:
+            return
+        for event, status in self._monitor.events():
+            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                self._refusals.note(f"the camera at {self._endpoint} does not take the box's key (status {status})")
+            elif heard_ns <= self._begun_ns:
+                self._refusals.note(f"the connection to {self._endpoint} ended before anything was heard: {self._guess}")
 
     def renew(self) -> None:
         """Connect anew; where ZeroMQ gave the connection up there is none to end."""
@@ -113,11 +122,11 @@ class Inward:
         self._door = Door(config.endpoint, config.allow)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self._context.socket(zmq.SUB)
-        self._porter = Porter(self._context, config.name, keys_of(config), refusals.note)
+        self._porter = Porter(self._context, config.name, keys_of(config), self._refuse)
         self._monitor = LinkMonitor(self._context, self.socket, config.name)
         self._name, self._refusals = config.name, refusals
         self._quiet_ns = int(config.heartbeat_ms * NS_PER_MS) or QUIET_NS
-        self._shut, self._left_ns, self._connection = False, 0, -1
+        self._shut, self._left_ns, self._connection, self._held = False, 0, -1, 0
         self.socket.setsockopt(zmq.HANDSHAKE_IVL, curve.handshake_ms)
         demand_keys(self.socket, curve, config.name)
         for network in config.allow:
@@ -150,12 +159,22 @@ class Inward:
         for event, value in self._monitor.events():
             if event == zmq.EVENT_DISCONNECTED and value == self._connection:
                 self._left_ns = now_ns
-            elif event in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
-                self._refusals.note(f"a connection that was not let in: {cause_of(event, value)}")
+            elif event == zmq.EVENT_DISCONNECTED:
+                self._ended()
         shut = heard_ns > self._left_ns and now_ns - heard_ns <= self._quiet_ns
         if shut is not self._shut:
             self._shut = shut
             (self._door.shut if shut else self._door.open)()
+
+    def _ended(self) -> None:
+        if self._held:
+            self._held -= 1  # the porter has told of this one
+        else:
+            self._refusals.note("a connection that proved no key: it speaks no CURVE, expects another box, or never finished")
+
+    def _refuse(self, who: str) -> None:
+        self._held += 1
+        self._refusals.note(who)
 
     def renew(self) -> None:
         """The camera connects when it can."""
