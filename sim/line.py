@@ -22,6 +22,7 @@ STABLE_S = 10.0
 CONFIG = """\
 [gate]
 port = "{port}"
+baudrate = {baudrate}
 records = "{folder}/records.db"
 socket = "{folder}/gate.sock"
 profile = "{profile}"
@@ -52,11 +53,14 @@ class LineSpec:
     """More lines for `[gate]`."""
     inspector: str = ""
     """More lines for `[inspector]`."""
+    null_modem: tuple[str, str] | None = None
+    """Two real serial ports wired together, the gate's and the robot's, in place of the pseudo-terminal."""
+    baudrate: int = 115_200
 
     @property
     def port(self) -> Path:
-        """The robot's pseudo-terminal (a link to it)."""
-        return self.folder / "robot"
+        """The robot's pseudo-terminal (a link to it), or the gate's real port."""
+        return Path(self.null_modem[0]) if self.null_modem else self.folder / "robot"
 
     @property
     def camera(self) -> str:
@@ -79,6 +83,7 @@ class LineSpec:
         self.config.write_text(
             CONFIG.format(
                 port=self.port,
+                baudrate=self.baudrate,
                 folder=self.folder,
                 profile=self.profile,
                 budget_ms=self.budget_ms,
@@ -169,8 +174,9 @@ class Line:
         """A simulated robot that works through `welds` once; its pseudo-terminal exists when this returns."""
         budget = ("--budget-ms", f"{self.spec.budget_ms:g}", "--profile", self.spec.profile)
         files = ("--welds", str(welds), "--results", str(results))
-        link = ("--link", str(self.spec.port), "--capture", self.spec.capture)
-        robot = self.start(name, "sim", "robot", *link, *files, *budget, *options, restart=False)
+        modem = self.spec.null_modem
+        line = ("--port", modem[1], "--baudrate", str(self.spec.baudrate)) if modem else ("--link", str(self.spec.port))
+        robot = self.start(name, "sim", "robot", *line, "--capture", self.spec.capture, *files, *budget, *options, restart=False)
         self.wait(self.spec.port.exists, robot, seconds=20, what="the robot's pseudo-terminal")
         return robot
 
