@@ -5,11 +5,13 @@ Read by whoever shows them, never by a daemon.
 
 from __future__ import annotations
 
-import ctypes
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 SYS = Path("/sys/class")
+DRIVER = Path("/dev/nvidiactl")
+"""There where NVIDIA's driver is and may be used."""
 SOME = 64
 """Sensors at most: labels of metrics."""
 
@@ -43,20 +45,26 @@ def _text(path: Path) -> str:
 class Gpus:
     """NVIDIA's management library, which comes with the driver; empty without it. NVML's names: nvmlDeviceGetTemperature and others."""
 
-    def __init__(self) -> None:
-        self._library: ctypes.CDLL | None = None
-        self._devices: list[ctypes.c_void_p] = []
-        with suppress(OSError, AttributeError):
-            library = ctypes.CDLL("libnvidia-ml.so.1")
-            if library.nvmlInit_v2() == 0:
-                self._library, self._devices = library, _devices(library)
+    def __init__(self, driver: Path = DRIVER) -> None:
+        self._library: Any = None
+        self._devices: list[Any] = []
+        if driver.exists():
+            # Looked for only where it can be of use: the exporter's sandbox has neither the device nor memory for ctypes' callbacks.
+            import ctypes  # noqa: PLC0415
+
+            self._c = ctypes
+            with suppress(OSError, AttributeError):
+                library = ctypes.CDLL("libnvidia-ml.so.1")
+                if library.nvmlInit_v2() == 0:
+                    self._library = library
+                    self._devices = self._handles()
 
     def temperatures(self) -> dict[str, float]:
         """Degrees Celsius of each GPU's core."""
         found: dict[str, float] = {}
-        value = ctypes.c_uint()
         for number, device in enumerate(self._devices):
-            if self._library is not None and self._library.nvmlDeviceGetTemperature(device, 0, ctypes.byref(value)) == 0:
+            value = self._c.c_uint()
+            if self._library.nvmlDeviceGetTemperature(device, 0, self._c.byref(value)) == 0:
                 found[f"gpu{number}"] = float(value.value)
         return found
 
@@ -66,14 +74,13 @@ class Gpus:
             self._library.nvmlShutdown()
             self._library, self._devices = None, []
 
-
-def _devices(library: ctypes.CDLL) -> list[ctypes.c_void_p]:
-    count = ctypes.c_uint()
-    if library.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
-        return []
-    found = []
-    for number in range(min(count.value, 16)):
-        device = ctypes.c_void_p()
-        if library.nvmlDeviceGetHandleByIndex_v2(number, ctypes.byref(device)) == 0:
-            found.append(device)
-    return found
+    def _handles(self) -> list[Any]:
+        count = self._c.c_uint()
+        if self._library.nvmlDeviceGetCount_v2(self._c.byref(count)) != 0:
+            return []
+        found = []
+        for number in range(min(count.value, 16)):
+            device = self._c.c_void_p()
+            if self._library.nvmlDeviceGetHandleByIndex_v2(number, self._c.byref(device)) == 0:
+                found.append(device)
+        return found

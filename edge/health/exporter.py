@@ -18,7 +18,6 @@ from edge.health.box import Gpus, temperatures
 from edge.health.look import Look, look
 from edge.health.metrics import METRICS
 from edge.health.samples import cumulative, histograms, samples
-from edge.notify import Notifier
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -130,20 +129,14 @@ class Exporter:
 
     def serve(self, stop: threading.Event) -> None:
         """Answer requests and write the text file until `stop`. Raises ConfigError where it cannot listen or write."""
-        notifier = Notifier()
-        server = self._listen() if self._config.port else None
+        end = self._listen() if self._config.port else None
         try:
             self._write()
-            notifier.ready(
-                f"numbers at http://{self._config.listen}:{self._config.port}/metrics" if server else f"writing {self._textfile}"
-            )
             while not stop.wait(self._config.every_s):
                 self._write()
-            notifier.stopping()
         finally:
-            if server is not None:
-                server()
-            notifier.close()
+            if end is not None:
+                end()
 
     def close(self) -> None:
         """Let the GPU's library go."""

@@ -93,7 +93,7 @@ def _unreadable(seen: Look) -> Why | None:
             "GATE_DOWN", f"no gate runs: the last one (pid {gate.pid}) {how}", "systemctl status cordon-gate; journalctl -u cordon-gate"
         )
     if gate.found == "refused":
-        return Why("UNREADABLE", f"{gate.path}: {gate.note}", "Ask as root or as a member of the group cordon")
+        return Why("UNREADABLE", f"{gate.path}: {gate.note}", "Ask as root or as a member of the group cordon-read")
     if gate.found == "foreign":
         return Why("UNREADABLE", f"{gate.path}: {gate.note}", "Gate and this command are of two releases: systemctl restart cordon-gate")
     if gate.broken:
