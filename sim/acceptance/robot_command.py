@@ -61,7 +61,8 @@ def _accept(arguments: argparse.Namespace) -> Report:
         gate = PlayedGate(line, framing=framing, budget_ms=link.budget_ms, heartbeat_ms=link.heartbeat_ms, recipes=recipes)  # type: ignore[arg-type]
         observer = Person(gate) if arguments.watch else Nobody()
         trial = Trial(gate=gate, observer=observer, wait_s=arguments.wait_s, deadline_ms=arguments.deadline_ms, recipe=arguments.recipe)
-        checks = [check for check in checks_for(trial, by_hand=arguments.by_hand) if arguments.only in check.check]
+        every = checks_for(trial, by_hand=arguments.by_hand)
+        checks = [check for check in every if not arguments.only or any(text in check.check for text in arguments.only)]
         return accept_robot(trial, checks, report, lambda text: print(text, flush=True))
     finally:
         line.close()
@@ -116,6 +117,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--wait-s", type=float, default=60.0, help="the longest pause between two questions (default %(default)s)")
     parser.add_argument("--watch", action="store_true", help="ask the person at the cell what the robot did with each weld")
     parser.add_argument("--by-hand", action="store_true", help="also: cable pulled, controller switched off; asks the person to do so")
-    parser.add_argument("--only", default="", help="rules whose name has this in it")
+    parser.add_argument("--only", action="append", default=[], help="rules whose name has this in it; may be given several times")
     parser.add_argument("--report", type=Path, action="append", default=[], help="write Markdown, or JUnit when the name ends in .xml")
     return parser

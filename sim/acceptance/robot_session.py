@@ -137,7 +137,7 @@ def silence(how: str) -> Callable[[Trial], Outcomes]:
             hellos = gate.since(mark, Hello)
             gate.say_bytes(accept(gate)(trigger))
             gate.pump(0.25)
-            asked_on = [h for h in gate.since(mark, Trigger) if getattr(h.message, "sequence", 0) != trigger.sequence]
+            asked_on = [heard for heard in gate.since(mark, Trigger) if hellos and heard.at_ns > hellos[0].at_ns]
         finally:
             gate.beating = gate.welcoming = True
         if not hellos:
