@@ -16,7 +16,7 @@ from types import FrameType
 import cv2
 import zmq
 
-from edge.config import Config, load_config
+from edge.config import Config, read_config
 from edge.contract import Expect, Reason, Settled
 from edge.errors import ContractError, CordonError, EngineError, FrameError, GpuError
 from edge.health.inspector import InspectorHealth
@@ -52,16 +52,19 @@ log = logging.getLogger("cordon.inspector")
 class InspectorDaemon:
     """Loads and proves the bundle on construction; then `step` waits for and handles what the gate and the cameras send."""
 
-    def __init__(self, config: Config, notifier: Notifier | None = None, reread: Callable[[], Config] | None = None) -> None:
+    def __init__(
+        self, config: Config, notifier: Notifier | None = None, reread: Callable[[], Config] | None = None, *, config_hash: str = ""
+    ) -> None:
         """`reread` gives the configuration as it is when `reload` is called; without it, it stays as it was."""
         self._config = config.inspector
+        self._curve = curve_of(self._config.curve)
         self._health = InspectorHealth(config.gate.socket)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
         self._announcer = Announcer(config.gate.socket, self._poller)
         self._announcer.on_milestone = self._health.loading
         self._gate, self._status = self._announcer.gate, self._announcer.status
-        self._curve = curve_of(self._config.curve)
+        self._status.config = config_hash
         self._feeds = [self._subscribe(index) for index in range(len(self._config.camera))]
         self._stopping = False
         self._expected: Expect | None = None
@@ -81,6 +84,10 @@ class InspectorDaemon:
     def ready(self) -> bool:
         """Are the engines proved and all cameras heard?"""
         return self._announcer.ready
+
+    def configured(self, config_hash: str) -> None:
+        """The gate is told from now on that this configuration rules here; from any thread."""
+        self._status.config = config_hash
 
     def run(self, alive: Callable[[], None] = lambda: None) -> None:
         """Step until `stop`; `alive` hears of every step."""
@@ -323,7 +330,7 @@ def _explain(exc: BaseException) -> None:
 
 
 def _serve(config_path: Path) -> None:
-    config = load_config(config_path)
+    config, config_hash = read_config(config_path)
     notifier = Notifier()
     # Whoever sends it while the networks load must not end the process, and gets what is active then anyway.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -331,7 +338,7 @@ def _serve(config_path: Path) -> None:
     loading.feed()
     notifier.extend(STEP_S)
     try:
-        daemon = InspectorDaemon(config, notifier, lambda: reread(config_path, config))
+        daemon = InspectorDaemon(config, notifier, lambda: reread(config_path, config, daemon.configured), config_hash=config_hash)
     finally:
         loading.end()
 
