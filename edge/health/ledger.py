@@ -132,7 +132,8 @@ class Ledger:
 
     def broken(self) -> None:
         """The process lives, and these numbers will not change any more."""
-        self._cells[at.AT_BROKEN] = 1
+        with suppress(ValueError):  # closed
+            self._cells[at.AT_BROKEN] = 1
 
     def close(self, wall_ns: int) -> None:
         """The process ends in order; the file stays, and says so."""
