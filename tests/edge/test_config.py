@@ -9,6 +9,7 @@ from edge.config import (
     CameraConfig,
     ChallengeConfig,
     ChallengePart,
+    CurveConfig,
     GateConfig,
     GpuConfig,
     InspectorConfig,
@@ -102,6 +103,7 @@ def test_every_key_is_documented_with_its_default() -> None:
         (GpuConfig, documented["inspector"]["gpu"]),
         (BundlesConfig, documented["inspector"]["bundles"]),
         (CameraConfig, documented["inspector"]["camera"][0]),
+        (CurveConfig, documented["inspector"]["curve"]),
         (MetricsConfig, documented["metrics"]),
     ):
         fields = msgspec.structs.fields(table)
