@@ -20,8 +20,8 @@ from edge.gate.case import Action, Discard, Kept, Latch, Record, Send, Tell, Wit
 from edge.gate.challenge_file import ChallengeFile
 from edge.gate.challenge_start import challenges_of
 from edge.gate.handshake import HandshakeSession
-from edge.gate.log import Log
-from edge.gate.machine import boot_id
+from edge.gate.log import say_event
+from edge.gate.machine import boot_id, boot_problem
 from edge.gate.peer import InspectorSocket
 from edge.gate.push import PushSession
 from edge.gate.quarantine import open_records
@@ -32,6 +32,7 @@ from edge.gate.rows import EventRow
 from edge.gate.session import GateSession
 from edge.gate.settings import settings_from
 from edge.health.gate import GateHealth
+from edge.log import Log
 from edge.notify import Notifier
 
 CHECKPOINT_ROWS = 512
@@ -88,6 +89,8 @@ class GateDaemon:
         self._wake_in.setblocking(False)
         self._watch()
         self.session.note("gate", None, f"started, boot {boot_id()}, configuration {config_hash}", self._busy_ns)
+        if problem := boot_problem():
+            self.session.note("gate", None, problem, self._busy_ns)
         if recipes is not None:
             self.session.note("recipe", None, f"{len(recipes.recipes)} recipes, file {recipes.sha256}", self._busy_ns)
         if is_demonstration(config.inspector.trusted_keys):
@@ -186,7 +189,7 @@ class GateDaemon:
             self._rows += len(action.rows)
             for row in action.rows:
                 if isinstance(row, EventRow):
-                    self.log.say(f"{row.kind} {row.reason} {row.detail}" + (f" ({row.count} times)" if row.count > 1 else ""))
+                    say_event(self.log, row)
         elif isinstance(action, Tell):
             self.inspector.tell(action.message)
         elif isinstance(action, Latch):
@@ -266,7 +269,7 @@ class GateDaemon:
             gc.collect()
 
     def _say(self, text: str, since_s: float) -> None:
-        self.log.say(f"{time.monotonic() - since_s:6.3f} s  {text}")
+        self.log.say(text, kind="start", seconds=f"{time.monotonic() - since_s:.3f}")
 
 
 def run_gate(config_path: Path) -> int:
