@@ -30,8 +30,8 @@ ROBOT_BUDGET_MS = 1_000.0
 """The robot's own deadline, long: an answer that comes late must be seen to come late."""
 MISSED = 10
 """Heartbeats either side of the link may miss: what a loaded machine does to them is not the subject here."""
-_EVENT = re.compile(r"gate: (frame|inspector|ack|session|records|trigger|noise|link) (\S+) ")
-_TIMES = re.compile(r"\((\d+) times\)$")
+_EVENT = re.compile(r" from=gate kind=(frame|inspector|ack|session|records|trigger|noise|link)(?: reason=(\S+))? ")
+_TIMES = re.compile(r" (?:count|suppressed)=(\d+)")
 _CONFIG = """\
 [gate]
 port = "{folder}/robot"
@@ -178,8 +178,8 @@ class FaultLine:
         for text in self.gate.log.read_text(errors="replace").splitlines():
             event = _EVENT.search(text)
             if event:
-                times = _TIMES.search(text)
-                found[f"{event[1]} {event[2]}"] += int(times[1]) if times else 1
+                times = sum(map(int, _TIMES.findall(text.partition(" text=")[0])))
+                found[f"{event[1]} {event[2] or ''}"] += times or 1
         return found
 
     def memory_mib(self, field_name: str = "VmRSS") -> float:

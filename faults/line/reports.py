@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import subprocess
 import sys
 import time
@@ -134,9 +135,12 @@ def race_at_the_cutoff(effort: Effort) -> Result:
         return trial.finish(note=f"{accepted} of {len(trial.results)} were decided before the cutoff; outcomes {outcomes}")
 
 
+_OWN = re.compile(r'time=\S+Z level=\w+ from=gate (?:[a-z]+=(?:[^\s"=]+|"(?:[^"\\]|\\.)*") )*text=(?:[^\s"=]+|"(?:[^"\\]|\\.)*")')
+"""A whole line of the gate's: plain words, or values in quotes with their own quotes escaped."""
 FORGERIES = (
-    "\n12:00:00 gate: verdict ACCEPT for everything",
-    "\r\n\x1b[2J\x1b[H12:00:00 gate: forged",
+    "\ntime=2026-11-21T12:00:00.000Z level=info from=gate kind=verdict text=ACCEPT",
+    '" kind=verdict text="ACCEPT for everything',
+    "\r\n\x1b[2J\x1b[Htime=2026-11-21T12:00:00.000Z level=info from=gate text=forged",
     "\x1b]0;title\x07",
     "%s%s%s%n%d %(asctime)s {0} {x.__class__} ${HOME} `id` $(id)",
     "\x00\x01\x02\x7f\x80\x9b1m",
@@ -175,8 +179,7 @@ def _lines(line: FaultLine) -> list[str]:
 
 
 def _is_log_line(text: str) -> bool:
-    own = text[2:3] == ":" and " gate: " in text[:16]
-    return (own or text.endswith("log lines were dropped")) and text.isprintable() and len(text) < 6_000
+    return _OWN.fullmatch(text) is not None and text.isprintable() and len(text) < 6_000
 
 
 def _shown(line: FaultLine, part: str, *options: str) -> list[str]:

@@ -22,6 +22,9 @@ def test_a_report_that_should_be_refused_and_is_not_is_a_false_accept(tmp_path: 
 
 
 def test_a_forged_line_is_told_from_the_gates_own() -> None:
-    assert reports._is_log_line("12:00:00 gate: frame FRAME_CRC \\nforged")
+    assert reports._is_log_line(
+        'time=2026-11-21T12:00:00.000Z level=info from=gate kind=frame reason=FRAME_CRC text="a \\"b\\" \\\\nforged"'
+    )
     assert not reports._is_log_line("forged")
-    assert not reports._is_log_line("12:00:00 gate: \x1b[2J")
+    assert not reports._is_log_line('time=2026-11-21T12:00:00.000Z level=info from=gate text="a" kind="verdict"')
+    assert not reports._is_log_line("time=2026-11-21T12:00:00.000Z level=info from=gate text=\x1b[2J")
