@@ -39,9 +39,9 @@ class Forward(logging.Handler):
 
 
 def log_through(log: Log) -> Forward:
-    """Everything that is logged from INFO on goes to `log`, and to nobody else."""
+    """Everything that is logged from INFO on goes to `log`, unless somebody has taken it already."""
     handler = Forward(log)
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     return handler
 
 

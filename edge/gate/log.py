@@ -17,6 +17,3 @@ def say_event(log: Log, row: EventRow) -> None:
         camera=row.camera,
         count=row.count if row.count > 1 else None,
     )
-
-
-__all__ = ["Log", "say_event"]

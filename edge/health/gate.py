@@ -10,7 +10,6 @@ from edge import __version__
 from edge.config import GateConfig
 from edge.contract import InspectorState, ToGate
 from edge.gate.case import Action, Record, Send, Ticket
-from edge.gate.log import Log
 from edge.gate.machine import boot_id
 from edge.gate.messages import Heartbeat, Message
 from edge.gate.records import Recorder
@@ -20,6 +19,7 @@ from edge.health.harmless import harmless
 from edge.health.layout import Layout
 from edge.health.ledger import Ledger
 from edge.health.objections import objections
+from edge.log import Log
 
 LAYOUT = Layout(
     "gate",

@@ -236,6 +236,7 @@ def test_every_logger_of_the_process_goes_through_one(pipe: tuple[int, int]) -> 
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     log = Log("room", fd=pipe[1])
+    root.handlers.clear()
     try:
         handler = log_through(log)
         logging.getLogger("cordon.inspector").info("hello %s", "there")
