@@ -39,6 +39,8 @@ from edge.inspector.starting import Starting
 from edge.inspector.successor import Restart, Successor
 from edge.inspector.swap import Swap
 from edge.inspector.watch import LOADING_S, STILL_S, Watch
+from edge.log import Log
+from edge.log_handler import log_through
 from edge.notify import Notifier
 
 ENGINE_FAULTS, ENGINE_WINDOW_S = 3, 60.0
@@ -307,16 +309,18 @@ class InspectorDaemon:
 
 def run_inspector(config_path: Path) -> int:
     """`cordon run inspector`: until SIGTERM, then 0. Raises CordonError when it cannot start or its engines keep failing."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    lines = log_through(Log("inspector"))
     try:
         _serve(config_path)
     except BaseException as exc:
+        lines.flush()
         if isinstance(exc, GpuError) or gave_up():
             try:
                 _explain(exc)
             finally:
                 leave(1)
         raise
+    lines.flush()
     if gave_up():
         leave(0)
     return 0
