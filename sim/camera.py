@@ -19,27 +19,54 @@ from numpy.typing import NDArray
 from edge.errors import DatasetError, SimulationError
 from edge.inspector.frame import HEADER_VERSION, FrameHeader, FrameTrigger, encode_alive, encode_frame
 from scans.folder import kind_of
+from sim.camera_keys import CameraKeys, Identity, read_keys
 from sim.shots import COLUMNS, CaptureRequest, Shot, WeldTable, folder_shots
 
 Fault: TypeAlias = Literal["nan", "truncate", "crc", "duplicate", "skip", "frozen", "late", "wrong-typology"]
 ALIVE_S = 0.2
 SUBSCRIBER_S = 30.0
 LATE_S = 1.0
+CONNECTION = ((zmq.HEARTBEAT_IVL, 1_000), (zmq.HEARTBEAT_TIMEOUT, 3_000), (zmq.HANDSHAKE_IVL, 3_000), (zmq.RECONNECT_IVL_MAX, 1_000))
+"""What every camera should set: a box that lost power is noticed, and one that comes back is found again."""
 
 
 class Camera:
-    """Publishes on `endpoint` under the topic `name`; says that it is alive whenever somebody subscribes and while it idles."""
+    """Publishes on `endpoint` under the topic `name`; says that it is alive whenever somebody subscribes and while it idles.
 
-    def __init__(self, endpoint: str, name: str, *, fault: Fault | None = None, every: int = 1, typologies: Sequence[str] = ()) -> None:
+    It binds, or with `connect` goes to a box that listens; with `keys` it proves who it is and believes the boxes it knows alone.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        name: str,
+        *,
+        fault: Fault | None = None,
+        every: int = 1,
+        typologies: Sequence[str] = (),
+        keys: CameraKeys | None = None,
+        connect: bool = False,
+    ) -> None:
         self.name, self.counter, self.shots = name, 0, 0
         """`counter` is that of the last frame, as its header says; `shots` counts exposures."""
         self._fault, self._every, self._typologies = fault, every, tuple(typologies)
         self._previous: NDArray[Any] | None = None
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.LINGER, 500)
-        self._socket.setsockopt(zmq.SNDHWM, 16)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
+        for option, value in ((zmq.LINGER, 500), (zmq.SNDHWM, 16), *CONNECTION):
+            self._socket.setsockopt(option, value)
         self._alive_due_s, self._subscribers = 0.0, 0
-        _bind(self._socket, endpoint)
+        self._identity = None if keys is None else Identity(self._context, keys)
+        try:
+            self._begin(endpoint, connect=connect)
+        except SimulationError:
+            self.close()
+            raise
+
+    def _begin(self, endpoint: str, *, connect: bool) -> None:
+        if self._identity is not None:
+            (self._identity.connecting if connect else self._identity.binding)(self._socket)
+        (_connect if connect else _bind)(self._socket, endpoint)
 
     def wait_for_subscriber(self, seconds: float) -> None:
         """Return when somebody subscribed. Raises SimulationError after `seconds`."""
@@ -119,6 +146,9 @@ class Camera:
     def close(self) -> None:
         """Free the endpoint."""
         self._socket.close()
+        if self._identity is not None:
+            self._identity.close()
+        self._context.term()
 
 
 def _no_data(shot: Shot, kind: str) -> float | Literal["nan"]:
@@ -148,7 +178,15 @@ def main(argv: Sequence[str]) -> int:
         return 2
     table = None if arguments.welds is None else WeldTable(arguments.welds)
     typologies = () if table is None else table.typologies
-    camera = Camera(arguments.endpoint, arguments.name, fault=arguments.fault, every=arguments.every, typologies=typologies)
+    camera = Camera(
+        arguments.endpoint,
+        arguments.name,
+        fault=arguments.fault,
+        every=arguments.every,
+        typologies=typologies,
+        keys=read_keys(arguments.key, arguments.box_key),
+        connect=arguments.connect,
+    )
     try:
         if table is None:
             publish_folder(camera, arguments.folder, rate=arguments.rate, typology=arguments.typology)
@@ -165,6 +203,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cordon sim camera", description=main.__doc__)
     parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="publish every scan below it once, then end")
     parser.add_argument("--endpoint", required=True, help="address to publish on, such as tcp://*:5555")
+    parser.add_argument("--connect", action="store_true", help="the box listens at --endpoint (`listen = true`), and the camera connects")
+    parser.add_argument("--key", type=Path, help="the camera's private key, of `cordon keys camera`: prove who it is")
+    parser.add_argument("--box-key", action="append", default=[], metavar="KEY", help="the box's public key, or its .curve.pub file")
     parser.add_argument("--name", default="cam0", help="camera name and topic (default %(default)s)")
     parser.add_argument("--rate", type=_positive, default=2.0, help="frames per second of FOLDER (default %(default)s)")
     parser.add_argument("--typology", help="typology that the frames of FOLDER name")
@@ -246,3 +287,10 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
     except zmq.ZMQError as exc:
         socket.close()
         raise SimulationError(f"cannot bind {endpoint}", seen=exc, remedy="Choose a free tcp:// or ipc:// address of this machine") from exc
+
+
+def _connect(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    try:
+        socket.connect(endpoint)
+    except zmq.ZMQError as exc:
+        raise SimulationError(f"cannot connect to {endpoint}", seen=exc, remedy="Give the box's tcp:// address, without a *") from exc

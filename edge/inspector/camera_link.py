@@ -67,7 +67,7 @@ class Outward:
         self.socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS if curve is None else curve.handshake_ms)
         self._endpoint, self._curve, self._refusals = config.endpoint, curve, refusals
         self._guess = KEYED if config.keys else OPEN
-        self._begun_ns = 0
+        self._begun_ns, self._explained = 0, False
         self._keys = itertools.cycle(keys_of(config)) if config.keys else None
         self._monitor = LinkMonitor(context, self.socket, config.name) if config.endpoint.startswith("tcp://") else None
 
@@ -94,6 +94,9 @@ class Outward:
         for event, status in self._monitor.events():
             if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self._refusals.note(f"the camera at {self._endpoint} does not take the box's key (status {status})")
+                self._explained = True
+            elif self._explained:
+                self._explained = False
             elif heard_ns <= self._begun_ns:
                 self._refusals.note(f"the connection to {self._endpoint} ended before anything was heard: {self._guess}")
 
