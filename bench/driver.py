@@ -53,8 +53,7 @@ class Driver:
         port.symlink_to(os.ttyname(slave))
         self._poll = select.poll()
         self._poll.register(self.master, select.POLLIN)
-        self._camera: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
-        self._camera.bind(camera)
+        self._camera = self.camera_socket(camera)
         self._decoder = Decoder("G")
         self._nonce = secrets.token_hex(4)
         self._typology = typology
@@ -97,6 +96,12 @@ class Driver:
             done = Done.ACCEPTED if verdict.outcome is Outcome.ACCEPT else Done.REJECTED
             self._send(Ack(session=self.session, sequence=self._sequence, outcome=verdict.outcome, done=done))
         return Cycle(published_ns, verdict_ns, verdict)
+
+    def camera_socket(self, endpoint: str) -> zmq.Socket[bytes]:
+        """What frames are published with: it binds and proves nothing."""
+        camera: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUB)
+        camera.bind(endpoint)
+        return camera
 
     def close(self) -> None:
         """Close the camera and hang up."""

@@ -35,6 +35,7 @@ trusted_keys = ["{key}"]
 [[inspector.camera]]
 name = "cam0"
 endpoint = "{camera}"
+{more}
 """
 
 
@@ -57,6 +58,11 @@ class LineSpec:
     """Two real serial ports wired together, the gate's and the robot's, in place of the pseudo-terminal."""
     baudrate: int = 115_200
 
+    endpoint: str = ""
+    """Where the camera is heard; empty: a Unix socket in the folder."""
+    camera_table: str = ""
+    """More lines for the camera's table, and further tables."""
+
     @property
     def port(self) -> Path:
         """The robot's pseudo-terminal (a link to it), or the gate's real port."""
@@ -65,7 +71,7 @@ class LineSpec:
     @property
     def camera(self) -> str:
         """Where the simulated camera publishes."""
-        return f"ipc://{self.folder}/camera"
+        return self.endpoint or f"ipc://{self.folder}/camera"
 
     @property
     def capture(self) -> str:
@@ -92,6 +98,7 @@ class LineSpec:
                 key=self.key,
                 inspector=self.inspector,
                 camera=self.camera,
+                more=self.camera_table,
             )
         )
         return self.config
