@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import termios
 import time
 import zlib
 from collections.abc import Callable
@@ -28,6 +30,7 @@ from sim.robot_line import Line
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 MAX_TRANSCRIPT = 20_000
+BREAK_S = 0.02
 GUARD_NS = 25 * NS_PER_MS
 """A question this soon after the kit spoke may have been on the wire meanwhile: the robot may have closed it on what it then heard."""
 FRESH_NS = 80 * NS_PER_MS
@@ -114,6 +117,16 @@ class PlayedGate:
         """These very bytes, which decide something."""
         self._spoke_ns = self.clock.now_ns()
         self._send(data)
+
+    def send_break(self) -> bool:
+        """Hold the line at 0 for 20 ms, as a cable does that is plugged in; False where the line knows no break (pseudo-terminals)."""
+        try:
+            fcntl.ioctl(self.line.fileno(), termios.TIOCSBRK)
+            self.pump(BREAK_S)
+            fcntl.ioctl(self.line.fileno(), termios.TIOCCBRK)
+        except (OSError, ValueError):
+            return False
+        return True
 
     def _send(self, data: bytes) -> None:
         self._note(">", data)

@@ -45,6 +45,7 @@ OPENING = (
     Check("frames may end in LF", "CR, LF and CR LF end a frame", partial(verdicts.ends_with, b"\n", b"")),
     Check("frames may end in CR LF", "CR, LF and CR LF end a frame", partial(verdicts.ends_with, b"\r\n", b"\r\n")),
     Check("noise before a frame", "bytes outside of frames are nothing", partial(verdicts.ends_with, b"\r", b"\xff\x00noise*07\r")),
+    Check("a break before a frame", "bytes outside of frames are nothing", verdicts.after_break),
     Check("a frame cut short before it", "a $ begins a frame anew", partial(verdicts.ends_with, b"\r", b"$GB,0123456789abcdef,REA")),
 )
 ANSWERS = tuple(Check(wrong.check, wrong.rule, partial(verdicts.wrong, wrong)) for wrong in (*WRONG_FIELDS, *BROKEN_FRAMES))

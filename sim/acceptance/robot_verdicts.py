@@ -7,7 +7,7 @@ from typing import TypeAlias
 from edge.contract import Outcome, Reason
 from edge.gate.messages import Ack, ChangeOver, Done, PartQuery, Refusal, Trigger
 from sim.acceptance.answers import Wrong, accept, reject
-from sim.acceptance.findings import failed, judged, passed
+from sim.acceptance.findings import failed, judged, passed, unanswered
 from sim.acceptance.played_gate import NS_PER_S
 from sim.acceptance.trial import Outcomes, Trial, no_trigger
 
@@ -39,6 +39,13 @@ def takes_void(trial: Trial) -> Outcomes:
 def ends_with(end: bytes, before: bytes, trial: Trial) -> Outcomes:
     """CR, LF and CR LF end a frame, and what stands between frames is nothing."""
     return trial.accepts(lambda trigger: before + accept(trial.gate)(trigger)[:-1] + end)
+
+
+def after_break(trial: Trial) -> Outcomes:
+    """A break between frames is noise: the next frame counts."""
+    if not trial.gate.send_break():
+        return unanswered("this line knows no break")
+    return trial.accepts(accept(trial.gate))
 
 
 def wrong(answer: Wrong, trial: Trial) -> Outcomes:

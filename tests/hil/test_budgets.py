@@ -1,10 +1,8 @@
 """The table of budgets on a whole line: stages, totals, restarts, memory, descriptors and processor time, each against its limit."""
 
 import signal
-import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,36 +10,10 @@ from budget_kit import BUDGETS, Budgets, Limit, Measured, at, load_budgets
 from equipment_kit import Equipment
 from line_kit import Cell, make_cell
 from process_kit import Usage
+from records_kit import Seen, read, stages
 
 pytestmark = pytest.mark.slow
-STAGES = """
-SELECT t.opened_ns, v.received_ns, v.prepared_ns, v.scored_ns, v.decided_ns, d.sent_ns, v.outcome, v.reason
-FROM triggers t JOIN verdicts v USING (session, sequence) JOIN dispositions d USING (session, sequence) ORDER BY t.opened_ns
-"""
-UNACCOUNTED = """
-SELECT count(*) FROM triggers t WHERE
-(SELECT count(*) FROM verdicts v WHERE v.session = t.session AND v.sequence = t.sequence) != 1 OR
-(SELECT count(*) FROM dispositions d WHERE d.session = t.session AND d.sequence = t.sequence) != 1
-"""
 UNDISTURBED, WELDS, LONGEST_S = 60, 1_000, 90.0
-
-
-def stages(rows: Sequence[tuple[int | None, ...]]) -> dict[str, float]:
-    """Figures of the stages, from rows of STAGES whose frame was judged, in milliseconds."""
-    whole = [row[:6] for row in rows if None not in row[:6]]
-    steps = {
-        name: [(row[place + 1] - row[place]) / 1e6 for row in whole]  # type: ignore[operator]
-        for place, name in enumerate(("to_frame", "prepare", "engine", "decide", "record"))
-    }
-    totals = [(row[5] - row[0]) / 1e6 for row in whole]  # type: ignore[operator]
-    figures = {f"{name}_p99_ms": at(values, 0.99) for name, values in steps.items()}
-    return {**figures, "total_p50_ms": at(totals, 0.5), "total_p99_ms": at(totals, 0.99), "total_max_ms": max(totals)}
-
-
-def read_rows(records: Path) -> tuple[list[tuple[int | None, ...]], int]:
-    """Rows of STAGES, and how many triggers are not accounted for."""
-    with closing(sqlite3.connect(records)) as connection:
-        return connection.execute(STAGES).fetchall(), connection.execute(UNACCOUNTED).fetchone()[0]
 
 
 class Run:
@@ -51,13 +23,15 @@ class Run:
         self.cell = cell
         self.usages: dict[str, Usage] = {}
         self.killed_ns: dict[str, int] = {}
+        self.live: Seen
+        """The records as they were read while the line worked."""
         begun_ns = time.monotonic_ns()
         cell.start(robot=("--interval-ms", "25"))
         self._work()
         self.results = cell.results
         self.first_ns = next(int(str(result["verdict_ns"])) for result in self.results if result["accepted"]) - begun_ns
         cell.check_accounting()
-        self.rows, self.unaccounted = read_rows(cell.folder / "records.db")
+        self.rows, self.unaccounted = read(cell.folder / "records.db")
 
     def _work(self) -> None:
         """Until the line is back from both kills."""
@@ -74,6 +48,7 @@ class Run:
             for name in ("gate", "inspector"):
                 self._look(name, done)
         elif "inspector" not in self.killed_ns:
+            self.live = read(self.cell.folder / "records.db")
             self._kill("inspector")
         elif "gate" not in self.killed_ns and self._back("inspector"):
             self._kill("gate")
@@ -146,6 +121,12 @@ def test_the_daemons_use_no_more_than_their_share(run: Run, budgets: Budgets) ->
         inspector_cpu_percent=inspector.cpu_percent,
     )
     assert not exceeded
+
+
+def test_the_records_of_a_working_line_say_the_same_as_those_of_a_stopped_one(run: Run) -> None:
+    assert run.live.unaccounted == 0
+    assert len(run.live.rows) >= UNDISTURBED - 2
+    assert run.live.rows == run.rows[: len(run.live.rows)]
 
 
 def test_a_budget_that_is_exceeded_is_named_and_stands_in_the_table() -> None:
