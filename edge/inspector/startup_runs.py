@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -167,14 +168,16 @@ def _case(walk: _Walk, route: _Route, limit_ms: float, warmed_ms: float | None, 
 
 @contextmanager
 def _collector_off() -> Iterator[None]:
-    """As it is once the inspector is READY."""
-    was = gc.isenabled()
+    """As it is once the inspector is READY; beside a running line it is the line's own affair."""
+    was = gc.isenabled() and threading.current_thread() is threading.main_thread()
+    if not was:
+        yield
+        return
     gc.disable()
     try:
         yield
     finally:
-        if was:
-            gc.enable()
+        gc.enable()
 
 
 def _in_turn(walk: _Walk, frames: list[tuple[Arrival, str | None]]) -> Timed:
