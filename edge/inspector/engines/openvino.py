@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +34,18 @@ def import_openvino() -> ModuleType:
     return module
 
 
+@functools.cache
+def _core() -> Any:
+    """One for the whole process, and never freed.
+
+    Its CPU plugin gives the thread that compiles first another stack for signal handlers, and frees that stack with itself: where
+    another thread frees the last core, the next signal ends the process (OpenVINO 2026.4.1).
+    """
+    return import_openvino().Core()
+
+
 class Compiler:
-    """Compiles networks with `threads` CPU threads each; one per process, shared by all engines.
+    """Compiles networks with `threads` CPU threads each.
 
     Without `maps` the output of that sort is cut off a network, and nothing is computed for it.
     """
@@ -42,7 +53,7 @@ class Compiler:
     def __init__(self, *, threads: int, maps: bool = False) -> None:
         self._maps = maps
         self._openvino = import_openvino()
-        self._core = self._openvino.Core()
+        self._core = _core()
         self._settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
