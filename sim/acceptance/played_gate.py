@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import termios
 import time
 import zlib
 from collections.abc import Callable
@@ -31,6 +30,8 @@ NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 MAX_TRANSCRIPT = 20_000
 BREAK_S = 0.02
+SET_BREAK, CLEAR_BREAK = 0x5427, 0x5428
+"""TIOCSBRK and TIOCCBRK of Linux, which the standard library does not name."""
 GUARD_NS = 25 * NS_PER_MS
 """A question this soon after the kit spoke may have been on the wire meanwhile: the robot may have closed it on what it then heard."""
 FRESH_NS = 80 * NS_PER_MS
@@ -121,9 +122,9 @@ class PlayedGate:
     def send_break(self) -> bool:
         """Hold the line at 0 for 20 ms, as a cable does that is plugged in; False where the line knows no break (pseudo-terminals)."""
         try:
-            fcntl.ioctl(self.line.fileno(), termios.TIOCSBRK)
+            fcntl.ioctl(self.line.fileno(), SET_BREAK)
             self.pump(BREAK_S)
-            fcntl.ioctl(self.line.fileno(), termios.TIOCCBRK)
+            fcntl.ioctl(self.line.fileno(), CLEAR_BREAK)
         except (OSError, ValueError):
             return False
         return True
