@@ -9,9 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from edge.config import Config, load_config
+from edge.config import ChallengeConfig, ChallengePart, Config, load_config
 from edge.contract import CONTRACT_VERSION, Expect, InspectorState, Outcome, Reason, Report, Settled, TriggerId, decode_to_inspector, encode
-from edge.gate.case import Action, Discard, Latch, Record, Send, Tell, Ticket, Withdraw
+from edge.gate.case import Action, Discard, Kept, Latch, Record, Send, Tell, Ticket, Withdraw
+from edge.gate.challenge import Challenges, Passed
 from edge.gate.codec import Decoder, encode_frame
 from edge.gate.handshake import HandshakeSession
 from edge.gate.messages import Ack, ChangeOver, Done, Hello, Message, PartQuery, PartVerdict, Trigger, Verdict
@@ -22,7 +23,11 @@ from edge.gate.session import GateSession
 from edge.gate.settings import Settings
 
 BUNDLE = "b" * 64
+CONFIG = "c" * 64
+"""Hash of the configuration that the tests' gates are given."""
 MS = 1_000_000
+WALL = 1_795_000_000 * 10**9
+"""In November 2026."""
 
 
 def a_state(**changes: object) -> InspectorState:
@@ -85,6 +90,12 @@ def settings(**changes: object) -> Settings:
     return msgspec.structs.replace(base, **changes)
 
 
+def a_challenge(*parts: ChallengePart, **changes: object) -> ChallengeConfig:
+    """Weld W1 of BAD and of GOOD by default, due again by nothing but what happens."""
+    both = (ChallengePart(name="GOOD", weld="W1", expect="good"), ChallengePart(name="BAD", weld="W1", expect="bad"))
+    return ChallengeConfig(**{"part": parts or both, "every_h": 0.0, **changes})
+
+
 def a_recipe(name: str = "R1", **welds: str) -> Recipe:
     """Weld names and their typologies; W1 and W2 of T2 by default."""
     return Recipe(name=name, weld=tuple(Weld(name=weld, typology=kind) for weld, kind in (welds or {"W1": "T2", "W2": "T2"}).items()))
@@ -94,17 +105,30 @@ class Driven:
     """A session with a clock of its own; the 'port' takes everything at once and the 'disk' answers when told to."""
 
     def __init__(
-        self, profile: str = "handshake", *, durable: bool = True, recipes: Sequence[Recipe] | None = None, **changes: object
+        self,
+        profile: str = "handshake",
+        *,
+        durable: bool = True,
+        recipes: Sequence[Recipe] | None = None,
+        challenge: ChallengeConfig | None = None,
+        boot: str = "boot",
+        **changes: object,
     ) -> None:
         numbers = iter(range(1, 1_000_000))
         base = settings(profile=profile, **changes)
         self.session: GateSession
+        self.now = 1_000 * MS
+        self.wall_ahead = WALL
+        """The wall clock is this much ahead of the other one."""
+        self.kept: list[bytes | None] = []
+        rule = None
+        if challenge is not None:
+            rule = Challenges(challenge, boot=boot, wall=lambda: self.now + self.wall_ahead, recipe=base.recipe)
         if profile == "push":
-            self.session = PushSession(base, lambda: f"{next(numbers):08x}")
+            self.session = PushSession(base, lambda: f"{next(numbers):08x}", rule)
         else:
             book = None if recipes is None else {recipe.name: recipe for recipe in recipes}
-            self.session = HandshakeSession(base, lambda: f"{next(numbers):08x}", book)
-        self.now = 1_000 * MS
+            self.session = HandshakeSession(base, lambda: f"{next(numbers):08x}", book, rule)
         self.durable = durable
         self.port_takes = True
         self.stuck = False
@@ -140,6 +164,9 @@ class Driven:
             (self.told if isinstance(action.message, Expect) else self.settled).append(action.message)
         elif isinstance(action, Latch):
             self.latches.append(action.why)
+        elif isinstance(action, Kept):
+            self.log.append(("kept", action.content))
+            self.kept.append(action.content)
         else:
             assert isinstance(action, Discard | Withdraw)
             self.waiting = [send for send in self.waiting if isinstance(action, Withdraw) and send.key != action.key]
@@ -179,6 +206,24 @@ class Driven:
         while self.now < until:
             self.now = min(until, self.now + int(step_ms * MS))
             self.do(self.session.tick)
+
+    def restore(self, kept: Passed | str | None) -> None:
+        """The gate starts, and this is what the one before left of its challenge."""
+        self.do(self.session.challenge_kept, kept)
+
+    def red_rabbit(
+        self, sequence: int, *, score: float = 0.9, done: Done = Done.REJECTED, part: str = "BAD", weld: str = "W1"
+    ) -> TriggerId:
+        """The known-bad part from trigger to confirmation."""
+        key = self.trigger(sequence, part=part, weld=weld)
+        self.report(key, part=part, weld=weld, score=score, members=(score,))
+        self.confirm(key, self.verdicts[-1].outcome, done)
+        return key
+
+    def challenge(self, sequence: int) -> None:
+        """Both parts of `a_challenge`, as they should be."""
+        self.red_rabbit(sequence)
+        self.weld(sequence + 1, part="GOOD")
 
     def ready(self) -> Driven:
         self.do(self.session.link_up)
@@ -306,7 +351,9 @@ def _proved(rows: Sequence[Row], query: TriggerRow, weld: str) -> bool:
 class FakeInspector:
     """The inspector's end of the real socket; `answers` makes a report from each Expect."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, config: str = CONFIG) -> None:
+        """`config`: hash of the configuration that it says to run on."""
+        self.config = config
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(5)
         until = time.monotonic() + 5
@@ -319,6 +366,8 @@ class FakeInspector:
                 time.sleep(0.01)
 
     def say(self, message: object) -> None:
+        if isinstance(message, InspectorState) and not message.config:
+            message = msgspec.structs.replace(message, config=self.config)
         self.socket.send(encode(message))
 
     def expect(self) -> Expect:
