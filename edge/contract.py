@@ -9,7 +9,7 @@ import msgspec
 
 from edge.errors import ContractError
 
-CONTRACT_VERSION = 3
+CONTRACT_VERSION = 4
 MAX_MESSAGE_BYTES = 64 * 1024
 """Upper bound of one packet; both sides refuse larger ones."""
 
@@ -109,6 +109,8 @@ class InspectorState(msgspec.Struct, frozen=True, tag="state"):
     """CLOCK_MONOTONIC."""
     fault_reason: Reason | None = None
     fault: str = ""
+    config: str = ""
+    """SHA-256 of the configuration file that rules it, 64 hex digits."""
 
 
 class Report(msgspec.Struct, frozen=True, tag="report"):

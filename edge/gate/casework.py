@@ -27,6 +27,8 @@ class CaseWork(ABC):
         """Without `challenges` no challenge parts are asked for."""
         self.settings = settings
         self.session: str | None = None
+        self.configs: tuple[str, ...] = ("",)
+        """As `Facts.configs`: the gate's own first."""
         self.store_healthy = True
         self.inspector: InspectorState | None
         self._silent_ns: int | None
@@ -84,6 +86,7 @@ class CaseWork(ABC):
             report=report,
             inspector=self.inspector,
             inspector_alive=self._silent_ns is not None,
+            configs=self.configs,
             pinned=self.settings.pinned,
             store_healthy=self.store_healthy,
             latched=self.latched,

@@ -8,7 +8,7 @@ import select
 import signal
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -27,6 +27,7 @@ from edge.gate.push import PushSession
 from edge.gate.quarantine import open_records
 from edge.gate.recipe import RecipeBook, load_recipes
 from edge.gate.records import Acknowledged, Back, Crashed, Durable, Failed, Latched, Noted, Recorder
+from edge.gate.reload import Reload, Running
 from edge.gate.robot_port import NS_PER_S, RobotPort
 from edge.gate.rows import EventRow
 from edge.gate.session import GateSession
@@ -59,7 +60,8 @@ class GateDaemon:
     Raises StorageError, ChainError, ConfigError, PortMissingError, PortBusyError or LinkError when it cannot start.
     """
 
-    def __init__(self, config: Config, config_hash: str) -> None:
+    def __init__(self, config: Config, config_hash: str, path: Path | None = None) -> None:
+        """`path`: the file it came from, for `reload`."""
         started_s = time.monotonic()
         self.config = config.gate
         self.log = Log("gate")
@@ -87,6 +89,8 @@ class GateDaemon:
         self._rows, self._busy_ns, self._collected = 0, time.monotonic_ns(), True
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
+        running = Running(config, config_hash, recipes)
+        self._reload = Reload(path, running, self.session, self.recorder, wake=self._wake, taken=self._configured)
         self._watch()
         self.session.note("gate", None, f"started, boot {boot_id()}, configuration {config_hash}", self._busy_ns)
         if problem := boot_problem():
@@ -117,6 +121,7 @@ class GateDaemon:
         now_ns = time.monotonic_ns()
         self.robot.mind(now_ns)
         self.session.tick(now_ns)
+        self._reload.step(now_ns)
         self._act()
         self._housekeep(now_ns)
         self.health.step(now_ns, port_open=self.robot.link is not None)
@@ -125,11 +130,17 @@ class GateDaemon:
     def stop(self) -> None:
         """End after the present step; safe in a signal handler."""
         self.stopping = True
-        self._wake_in.send(b"x")
+        self._wake()
+
+    def reload(self) -> None:
+        """Read the configuration again, and let it rule once no trigger is open; safe in a signal handler."""
+        self._reload.ask()
+        self._wake()
 
     def close(self) -> None:
         """Reject what is open, give every trigger its disposition, finish the records, close."""
         self._alive.stopping()
+        self._reload.close()
         self.session.stop(time.monotonic_ns())
         self._act()
         self.robot.wait_for_line()
@@ -147,6 +158,10 @@ class GateDaemon:
         self.log.close()
 
     # polling
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):  # full: the loop is to wake up anyway
+            self._wake_in.send(b"x")
 
     def _watch(self) -> None:
         self._poll = select.epoll()
@@ -268,19 +283,24 @@ class GateDaemon:
             self._collected = True
             gc.collect()
 
+    def _configured(self, running: Running) -> None:
+        self.config = running.config.gate
+        self.health.configured(self.config, running.hash)
+
     def _say(self, text: str, since_s: float) -> None:
         self.log.say(text, kind="start", seconds=f"{time.monotonic() - since_s:.3f}")
 
 
 def run_gate(config_path: Path) -> int:
     """The `cordon run gate` command: run until SIGTERM or SIGINT; returns 0. Raises CordonError when it cannot start."""
-    daemon = GateDaemon(*read_config(config_path))
+    daemon = GateDaemon(*read_config(config_path), config_path)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         daemon.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    signal.signal(signal.SIGHUP, lambda _signal, _frame: daemon.reload())
     # A collection in the middle of a verdict would be a pause nobody asked for; it is done in quiet moments instead.
     gc.collect()
     gc.freeze()

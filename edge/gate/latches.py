@@ -39,7 +39,7 @@ class Latches:
     def __init__(self, noise_limit: int) -> None:
         """More than `noise_limit` broken frames within 10 s are a reason; 0: they never are."""
         self.reasons: tuple[str, ...] = ()
-        self._limit = noise_limit
+        self.noise_limit = noise_limit
         self._noise = Window(NOISE_WINDOW_NS)
         self._failures = Window(FAILURE_WINDOW_NS)
 
@@ -58,10 +58,10 @@ class Latches:
 
     def noise(self, count: int, now_ns: int) -> str | None:
         """`count` (1 or more) broken frames arrived; returns the reason to latch once there are too many."""
-        if not self._limit:
+        if not self.noise_limit:
             return None
         seen = self._noise.add(count, now_ns)
-        if seen <= self._limit:
+        if seen <= self.noise_limit:
             return None
         self._noise.clear()
         return f"noise on the robot's line: {seen} broken frames within {NOISE_WINDOW_NS // 10**9} s"

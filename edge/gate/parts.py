@@ -167,6 +167,12 @@ class Parts:
         self._open.clear()
         self.recipe = self._preset
 
+    def replace(self, recipes: Mapping[str, Recipe], preset: str) -> None:
+        """Other recipes count from now on, while no part is open; the active one by its name, or none where it is gone."""
+        active = self.active
+        self._recipes, self._preset = recipes, recipes[preset] if preset else None
+        self.recipe = recipes.get(active)
+
     def change_over(self, name: str) -> Refusal | None:
         """Make a recipe the active one, or say why not."""
         if self._open:

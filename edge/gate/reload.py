@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.config import Config
-from edge.config.reload import Changes, changes, reread
+from edge.config.reload import changes, reread
 from edge.errors import CordonError
 from edge.gate.recipe import RecipeBook, load_recipes
+from edge.gate.records import Recorder
+from edge.gate.session import GateSession
+from edge.gate.settings import settings_from
 
+NS_PER_S = 1_000_000_000
+BOTH_NS = 10 * NS_PER_S
+"""So long after a change the inspector may still run on the file before it; then the two no longer agree, and nothing is accepted."""
 MAX_DETAIL = 1_800
 """Longest text of one event."""
 
@@ -25,76 +31,115 @@ class Running(NamedTuple):
     recipes: RecipeBook | None
 
 
-class Refused(NamedTuple):
-    """Why a file was not taken."""
-
-    why: str
-
-
 class Reload:
-    """`ask` from a signal handler, `step` from the loop; `take` what is ready once no trigger is open."""
+    """`ask` from a signal handler, `step` from the loop. Until another file is in force, the one before it rules."""
 
-    def __init__(self, path: Path | None, running: Running, wake: Callable[[], None]) -> None:
-        """`wake` makes the loop take a step; it is called from the thread that reads."""
+    def __init__(
+        self,
+        path: Path | None,
+        running: Running,
+        session: GateSession,
+        recorder: Recorder,
+        *,
+        wake: Callable[[], None],
+        taken: Callable[[Running], None],
+    ) -> None:
+        """`wake` makes the loop take a step (it is called from the thread that reads); `taken` hears of what rules from then on."""
         self.running = running
-        self.pending: Running | None = None
-        """Read and found good, and not in force yet."""
-        self.refused: Refused | None = None
-        """Set until the loop has told it."""
-        self._path, self._wake = path, wake
+        self._path, self._session, self._recorder = path, session, recorder
+        self._wake, self._taken = wake, taken
         self._asked = False
         self._thread: threading.Thread | None = None
-        self._result: Running | Refused | None = None
+        self._result: Running | str | None = None
+        """What the thread has read, or why it is refused."""
+        self._pending: Running | None = None
+        self._hindrance = ""
+        self._both_until_ns = 0
+        session.configs = (running.hash,)
 
     def ask(self) -> None:
         """Read the file again; safe in a signal handler."""
         self._asked = True
 
-    def step(self) -> None:
-        """Begin to read when asked; take what was read. A file read later takes the place of one that still waits."""
+    def step(self, now_ns: int) -> None:
+        """Go on with what was asked; costs four comparisons where nothing was."""
         if self._result is not None:
-            result, self._result, self._thread = self._result, None, None
-            self.pending, self.refused = (result, None) if isinstance(result, Running) else (None, result)
+            self._look(now_ns)
         if self._asked and self._thread is None:
             self._asked = False
             self._begin()
-
-    def take(self) -> Changes:
-        """What is pending rules from now on; returns what that changes."""
-        assert self.pending is not None
-        before, self.running, self.pending = self.running, self.pending, None
-        return changes(before.config, self.running.config)
-
-    @property
-    def new_recipes(self) -> bool:
-        """Would what is pending change the welds of parts?"""
-        return self.pending is not None and self.pending.recipes != self.running.recipes
+        if self._pending is not None:
+            self._try(self._pending, now_ns)
+        if self._both_until_ns and now_ns >= self._both_until_ns:
+            self._both_until_ns, self._session.configs = 0, self._session.configs[:1]
 
     def close(self) -> None:
-        """Nothing more is taken; a thread that waits for its disk is left to the process's end."""
+        """Nothing more is taken; a thread that waits for its disk is left to the end of the process."""
         if self._thread is not None:
             self._thread.join(0.2)
+
+    # reading
 
     def _begin(self) -> None:
         self._thread = threading.Thread(target=self._read, name="configuration", daemon=True)
         try:
             self._thread.start()
         except RuntimeError as exc:
-            self._result = Refused(f"no thread to read it with: {exc}")
+            self._result = f"no thread to read it with: {exc}"
 
     def _read(self) -> None:
         try:
             self._result = self._fresh()
         except CordonError as exc:
-            self._result = Refused(str(exc))
+            self._result = str(exc)
         except Exception as exc:  # noqa: BLE001 - the edge of this thread: what rules goes on, and the records say why
-            self._result = Refused(f"{type(exc).__name__}: {exc}")
-        with suppress(OSError):  # the gate ended meanwhile
+            self._result = f"{type(exc).__name__}: {exc}"
+        with suppress(OSError):  # the gate has ended meanwhile
             self._wake()
 
-    def _fresh(self) -> Running | Refused:
+    def _fresh(self) -> Running | str:
         if self._path is None:
-            return Refused("this gate was not started from a file")
+            return "this gate was not started from a file"
         config, digest = reread(self._path, self.running.config)
         recipes = load_recipes(config.gate.recipes, config.gate.recipe) if config.gate.recipes is not None else None
         return Running(config, digest, recipes)
+
+    # taking
+
+    def _look(self, now_ns: int) -> None:
+        """A file read later takes the place of one that still waits; so does one that is refused."""
+        result, self._result, self._thread, self._hindrance = self._result, None, None, ""
+        self._pending = result if isinstance(result, Running) else None
+        if isinstance(result, Running):
+            self._allow(result.hash)
+        else:
+            self._allow()
+            self._session.note("config", None, f"refused, {self.running.hash[:12]} rules on: {result}"[:MAX_DETAIL], now_ns)
+
+    def _allow(self, *other: str) -> None:
+        """The inspector may run on the gate's own configuration, or on these."""
+        self._session.configs = tuple(dict.fromkeys((self.running.hash, *other)))
+        self._both_until_ns = 0
+
+    def _try(self, new: Running, now_ns: int) -> None:
+        new_recipes = new.recipes != self.running.recipes
+        hindrance = self._session.hindrance(new_recipes=new_recipes)
+        if hindrance:
+            if hindrance != self._hindrance and new_recipes:
+                self._session.note("config", None, f"{new.hash[:12]} waits: {hindrance}"[:MAX_DETAIL], now_ns)
+            self._hindrance = hindrance
+            return
+        self._take(new, now_ns)
+
+    def _take(self, new: Running, now_ns: int) -> None:
+        before, self.running, self._pending, self._hindrance = self.running, new, None, ""
+        book, gate = new.recipes, new.config.gate
+        self._recorder.configured(new.hash, gate.storage)
+        self._session.configured(settings_from(gate), None if book is None else book.recipes, now_ns)
+        self._allow(before.hash)
+        self._both_until_ns = now_ns + BOTH_NS
+        self._taken(new)
+        changed = "; ".join(str(change) for change in changes(before.config, new.config).safe) or "no key differs"
+        self._session.note("config", None, f"{new.hash} rules instead of {before.hash}: {changed}"[:MAX_DETAIL], now_ns)
+        if book is not None and book != before.recipes:
+            self._session.note("recipe", None, f"{len(book.recipes)} recipes, file {book.sha256}", now_ns)

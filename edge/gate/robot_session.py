@@ -145,6 +145,25 @@ class RobotSession(GateSession):
             return State.READY
         return State.WAIT if refused.reason is Reason.NOT_READY else State.FAULT
 
+    def hindrance(self, *, new_recipes: bool) -> str:
+        """Why another configuration may not rule now; empty: it may."""
+        if new_recipes and self._parts is not None and self._parts.open:
+            return f"the recipes change, and parts are open: {', '.join(self._parts.open)}"
+        return super().hindrance(new_recipes=new_recipes)
+
+    def configured(self, settings: Settings, recipes: Mapping[str, Recipe] | None, now_ns: int) -> None:
+        """These rule from now on; only while there is no `hindrance`."""
+        super().configured(settings, recipes, now_ns)
+        if self._parts is None or recipes is None:
+            return
+        active = self._parts.active
+        self._parts.replace(recipes, settings.recipe)
+        if self.session is None:
+            self._parts.forget()
+        if self._challenges is not None and self._parts.active != active:
+            self._challenges.recipe_is(self._parts.active, changed_over=True)
+            self._tell_challenges(now_ns)
+
     def _nak(self, session: str, sequence: int, reason: Refusal, now_ns: int) -> None:
         self._reply(Nak(session=session, sequence=sequence, reason=reason), now_ns)
 

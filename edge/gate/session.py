@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from edge.contract import FrameEvent, InspectorState, Outcome, Reason, Report, ToGate, TriggerId
@@ -12,6 +12,7 @@ from edge.gate.casework import CaseWork
 from edge.gate.challenge import Challenges, ChallengeStatus, Passed
 from edge.gate.latches import FAILURE_REASONS
 from edge.gate.messages import Message
+from edge.gate.recipe import Recipe
 from edge.gate.rows import Disposition
 from edge.gate.settings import Settings
 from edge.gate.verdict import Asked, Decision, Facts
@@ -129,9 +130,11 @@ class GateSession(CaseWork):
 
     def _state(self, state: InspectorState, now_ns: int) -> None:
         known, self.inspector = self.inspector, state
-        if known is None or (known.ready, known.fault_reason, known.bundle) != (state.ready, state.fault_reason, state.bundle):
+        if known is None or _announced(known) != _announced(state):
             reason = None if state.ready else state.fault_reason or Reason.NOT_READY
             text = f"pid {state.pid} {'ready' if state.ready else 'not ready'}, {state.backend}, bundle {state.bundle[:12]} {state.fault}"
+            if state.config not in self.configs:
+                text += f" (configuration {state.config[:12]}, the gate's is {self.configs[0][:12]})"
             self.note("inspector", reason, text, now_ns)
         if self._challenges is not None and state.ready:
             self._challenges.announced(state.bundle)
@@ -160,6 +163,17 @@ class GateSession(CaseWork):
     @abstractmethod
     def _reported(self, report: Report, now_ns: int) -> None:
         """The inspector's finding for one frame."""
+
+    # the configuration
+
+    def hindrance(self, *, new_recipes: bool) -> str:  # noqa: ARG002 - the push profile knows no recipes
+        """Why another configuration may not rule now; empty: it may."""
+        return "" if self.idle else "a trigger is open"
+
+    def configured(self, settings: Settings, recipes: Mapping[str, Recipe] | None, now_ns: int) -> None:  # noqa: ARG002 - as above
+        """These rule from now on; only while there is no `hindrance`."""
+        self.settings = settings
+        self._latches.noise_limit = settings.latch_noise
 
     # the records
 
@@ -250,3 +264,8 @@ class GateSession(CaseWork):
         self._void(Disposition.GATE_RESTARTED, "the gate was stopped", now_ns)
         self.note("gate", None, "stopped", now_ns)
         self._write(*self._events.due(now_ns, everything=True))
+
+
+def _announced(state: InspectorState) -> tuple[object, ...]:
+    """What an event tells when it changes."""
+    return state.ready, state.fault_reason, state.bundle, state.config

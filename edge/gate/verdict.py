@@ -67,6 +67,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     inspector: InspectorState | None
     """Its last word, while it is connected."""
     inspector_alive: bool
+    configs: tuple[str, ...] = ("",)
+    """Hashes of the configurations that the inspector may run on: the gate's own and, while one takes the other's place, both."""
     pinned: str
     """Bundle hash the configuration insists on, or empty."""
     store_healthy: bool
@@ -207,6 +209,10 @@ def _fault_reason(facts: Facts) -> Reason:
     return Reason.NOT_READY if reason in (None, Reason.OK) else reason
 
 
+def _other_configuration(facts: Facts) -> str:
+    return f"the inspector's is {_inspector(facts).config[:12]}, the gate's {' or '.join(known[:12] for known in facts.configs)}"
+
+
 def always(reason: Reason) -> Callable[[object], Reason]:
     """The same reason whatever the facts are."""
     return lambda _: reason
@@ -269,6 +275,12 @@ BEFORE_FRAME: tuple[Condition[Facts], ...] = (
         lambda f: f"contract version {_inspector(f).version}, not {CONTRACT_VERSION}",
     ),
     Condition("inspector ready", lambda f: _inspector(f).ready and _inspector(f).fault_reason is None, _fault_reason, _fault),
+    Condition(
+        "same configuration",
+        lambda f: isinstance(f.configs, tuple) and _inspector(f).config in f.configs,
+        always(Reason.NOT_READY),
+        lambda f: f"{_other_configuration(f)}: reload both daemons, or restart them",
+    ),
     Condition("known answers agreed", lambda f: _inspector(f).known_answers > 0, always(Reason.NOT_READY), _fault),
     Condition("camera alive", lambda f: _inspector(f).camera_alive, always(Reason.NOT_READY), _fault),
     Condition(

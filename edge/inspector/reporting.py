@@ -22,6 +22,8 @@ class Status:
 
     def __init__(self) -> None:
         self.loaded: Loaded | None = None
+        self.config = ""
+        """SHA-256 of the configuration file that rules."""
         self._frames = self._gaps = self._refused = 0
 
     def frame(self, finding: Finding) -> None:
@@ -55,6 +57,7 @@ class Status:
             sent_ns=time.monotonic_ns(),
             fault_reason=None if fault is None else reason_of(fault),
             fault="" if fault is None else str(fault)[:MAX_DETAIL],
+            config=self.config,
         )
 
 

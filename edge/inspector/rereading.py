@@ -1,22 +1,21 @@
-"""The configuration read again while the inspector runs: what decides which bundle may judge counts at once, the rest at the next start."""
+"""The configuration read again while the inspector runs: all of it rules from then on, or nothing of it."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
+from edge.config import Config
+from edge.config.reload import reread as reread_file
 
-from edge.config import Config, load_config
+SETTLE_S = 0.25
+"""The gate, which is asked at the same moment, is to know the file first: it accepts nothing by one that it has not read."""
 
 
-def reread(path: Path, running: Config) -> Config:
-    """`running` with keys, store and recipes as the file has them now. Raises ConfigError."""
-    new = load_config(path)
-    gate = msgspec.structs.replace(running.gate, bundle=new.gate.bundle, recipes=new.gate.recipes, recipe=new.gate.recipe)
-    inspector = msgspec.structs.replace(
-        running.inspector,
-        trusted_keys=new.inspector.trusted_keys,
-        bundle=new.inspector.bundle,
-        bundles=new.inspector.bundles,
-    )
-    return msgspec.structs.replace(running, gate=gate, inspector=inspector)
+def reread(path: Path, running: Config, taken: Callable[[str], None]) -> Config:
+    """The file as it is now; `taken` hears its hash. Raises ConfigError where it is refused or changes what needs a restart."""
+    time.sleep(SETTLE_S)
+    new, digest = reread_file(path, running)
+    taken(digest)
+    return new

@@ -7,6 +7,7 @@ process id it answers; one is always forked in advance, so that a new one is up 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from edge.contract import (
     CONTRACT_VERSION,
@@ -39,6 +41,7 @@ class Inspector:
     def __init__(self, path: str, heartbeat_s: float) -> None:
         self._path, self._heartbeat_s = path, heartbeat_s
         self._parent = os.getppid()
+        self._config: str
         self._counter = 0
         self._last: Report | None = None
 
@@ -59,6 +62,7 @@ class Inspector:
                     os._exit(0)
                 time.sleep(0.002)
             else:
+                self._config = config_hash(self._path)
                 return peer
 
     def _serve(self) -> None:
@@ -68,7 +72,7 @@ class Inspector:
         while True:
             now_s = time.monotonic()
             if now_s >= beat_s:
-                self._say(state())
+                self._say(state(self._config))
                 beat_s = now_s + self._heartbeat_s
             if poll.poll(max(0.0, beat_s - now_s) * 1e3):
                 packet = self._peer.recv(MAX_MESSAGE_BYTES)
@@ -120,7 +124,7 @@ class Inspector:
 
     def garbage(self, _fresh: Report, amount: int) -> None:
         """Bytes that are no message: random ones, a cut message, too many."""
-        noise = (os.urandom(64), encode(state())[:40], b"x" * (MAX_MESSAGE_BYTES + 1), b"\xc1", b"\x90")[amount % 5]
+        noise = (os.urandom(64), encode(state(self._config))[:40], b"x" * (MAX_MESSAGE_BYTES + 1), b"\xc1", b"\x90")[amount % 5]
         self._peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_MESSAGE_BYTES)
         self._peer.send(noise)
 
@@ -177,8 +181,13 @@ def _pause_us(amount: int) -> None:
         pass
 
 
-def state() -> InspectorState:
-    """READY, by an inspector of this release."""
+def config_hash(gate_socket: str) -> str:
+    """Hash of the configuration that lies beside the gate's socket in these cells."""
+    return hashlib.sha256(Path(gate_socket).with_name("cordon.toml").read_bytes()).hexdigest()
+
+
+def state(config: str) -> InspectorState:
+    """READY, by an inspector of this release that runs on the gate's own configuration."""
     return InspectorState(
         version=CONTRACT_VERSION,
         pid=os.getpid(),
@@ -193,6 +202,7 @@ def state() -> InspectorState:
         gaps=0,
         refused=0,
         sent_ns=time.monotonic_ns(),
+        config=config,
     )
 
 

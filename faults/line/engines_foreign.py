@@ -139,8 +139,8 @@ def _wrong_line(effort: Effort) -> Result:
         for _ in range(effort.times(40)):
             trial.refused(act, Reason.TYPOLOGY_UNKNOWN.value, typology="T9")
             trial.refused(act, Reason.BUNDLE_DIFFERS.value)
-        probe.say(ready_state())
-        probe.state = ready_state()
+        probe.state = msgspec.structs.replace(ready_state(), config=probe.state.config)
+        probe.say(probe.state)
         line.idle(0.1)
         for _ in range(effort.times(40)):
             trial.refused(act, Reason.BUNDLE_DIFFERS.value)

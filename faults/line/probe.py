@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
 import threading
@@ -25,7 +26,8 @@ class Probe:
         self._path = path
         self._socket = self._connect()
         self._lock, self._ending = threading.Lock(), threading.Event()
-        self.state = msgspec.structs.replace(ready_state(), **state)
+        config = hashlib.sha256(path.with_name("cordon.toml").read_bytes()).hexdigest()
+        self.state = msgspec.structs.replace(ready_state(), **{"config": config, **state})
         self._thread = threading.Thread(target=self._beat, name="probe", daemon=True)
         self._thread.start()
 

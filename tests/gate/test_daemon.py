@@ -15,6 +15,7 @@ import pytest
 from gate_kit import FakeInspector, a_config, a_state, write_config
 
 from edge.cli import main
+from edge.config import read_config
 from edge.contract import Outcome
 from edge.errors import ConfigError, PortBusyError, PortMissingError
 from edge.gate.audit import read_part, verify_chain
@@ -353,7 +354,7 @@ def test_the_command_ends_on_sigterm_with_the_open_trigger_rejected_and_recorded
     with Robot(link=tmp_path / "robot", budget_ms=BUDGET_MS * 3, missed_heartbeats=10) as robot:
         gate = subprocess.Popen(_command(tmp_path), stderr=subprocess.PIPE, text=True)
         second = subprocess.run(_command(tmp_path), capture_output=True, text=True, check=False) if robot.wait_session(10) else None
-        inspector = FakeInspector(tmp_path / "gate.sock")
+        inspector = FakeInspector(tmp_path / "gate.sock", read_config(tmp_path / "cordon.toml")[1])
         inspector.say(a_state())
         assert robot.wait_ready(5)
         ending = threading.Thread(daemon=True, target=lambda: (inspector.expect(), gate.send_signal(signal.SIGTERM)))
@@ -376,7 +377,7 @@ def test_a_killed_gate_leaves_nothing_open_after_its_next_start(tmp_path: Path) 
     with Robot(link=tmp_path / "robot", budget_ms=BUDGET_MS * 3, missed_heartbeats=10) as robot:
         gate = subprocess.Popen(_command(tmp_path), stderr=subprocess.DEVNULL)
         assert robot.wait_session(10)
-        inspector = FakeInspector(tmp_path / "gate.sock")
+        inspector = FakeInspector(tmp_path / "gate.sock", read_config(tmp_path / "cordon.toml")[1])
         inspector.say(a_state())
         assert robot.wait_ready(5)
 

@@ -108,6 +108,10 @@ ONE_FALSE: list[tuple[str, Facts, Reason]] = [
     ("inspector ready", inspected(ready=False, fault_reason=Reason.BUNDLE_FAULT), Reason.BUNDLE_FAULT),
     ("inspector ready", inspected(fault_reason=Reason.ENGINE_FAILED), Reason.ENGINE_FAILED),
     ("inspector ready", inspected(fault_reason=Reason.OK), Reason.NOT_READY),
+    ("same configuration", inspected(config="d" * 64), Reason.NOT_READY),
+    ("same configuration", facts(configs=("d" * 64,)), Reason.NOT_READY),
+    ("same configuration", facts(configs=()), Reason.NOT_READY),
+    ("same configuration", facts(configs=""), Reason.NOT_READY),
     ("known answers agreed", inspected(known_answers=0), Reason.NOT_READY),
     ("camera alive", inspected(camera_alive=False), Reason.NOT_READY),
     ("bundle loaded", inspected(bundle=""), Reason.BUNDLE_FAULT),
@@ -188,6 +192,7 @@ WRONG: dict[str, object] = {
     "report": None,
     "inspector": None,
     "inspector_alive": False,
+    "configs": ("d" * 64,),
     "store_healthy": False,
     "latched": ("a person must look",),
     "plan": Plan(recipe="R1", typology=None, room=True),
@@ -266,10 +271,10 @@ def test_a_condition_that_fails_without_a_reason_is_reject_internal(reason: Reas
 
 MISSING = [
     *[(facts(report=None), condition) for condition in AFTER_FRAME[2:-1]],
-    *[(facts(inspector=None), condition) for condition in (*BEFORE_FRAME[9:16], *AFTER_FRAME[8:10])],
-    (challenged(inspector=None), BEFORE_FRAME[17]),
+    *[(facts(inspector=None), condition) for condition in (*BEFORE_FRAME[9:17], *AFTER_FRAME[8:10])],
+    (challenged(inspector=None), BEFORE_FRAME[18]),
     (challenged(role="bad", report=None), AFTER_FRAME[-1]),
-    *[(facts(asked=None), condition) for condition in (BEFORE_FRAME[15], *AFTER_FRAME[3:5])],
+    *[(facts(asked=None), condition) for condition in (BEFORE_FRAME[16], *AFTER_FRAME[3:5])],
 ]
 
 
@@ -289,7 +294,7 @@ def test_a_known_bad_part_needs_no_challenge_before_it_and_is_never_accepted() -
 
 
 def test_where_no_challenge_is_configured_its_conditions_hold() -> None:
-    for condition in (*BEFORE_FRAME[16:], AFTER_FRAME[-1]):
+    for condition in (*BEFORE_FRAME[17:], AFTER_FRAME[-1]):
         assert condition.holds(facts(challenge=None)) is True
 
 
