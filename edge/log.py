@@ -70,7 +70,9 @@ class Log:
         self._kinds: dict[object, Kind] = {}
         self._others = Kind("others")
         self._lines: SimpleQueue[_Line | None] = SimpleQueue()
-        self._full = self._failed = self._told = 0
+        self._full = self._failed = self._told = self._through = 0
+        self._stuck_at = -1
+        """What `_through` counted when a `flush` waited in vain."""
         self._broken = False
         """The last line was written in part only."""
         self._written = threading.Event()
@@ -105,10 +107,13 @@ class Log:
         self._lines.put(_Line(kind, time.time(), level, text, fields))
 
     def flush(self, timeout_s: float = 1.0) -> bool:
-        """Wait until everything said so far is written, at most this long; False where it is not."""
+        """Wait until all that was said is written, at most this long, and only once for a reader that stopped; False where it is not."""
         self._written.clear()
         self._lines.put(None)
-        return self._written.wait(timeout_s)
+        through = self._through
+        written = self._written.wait(timeout_s if through != self._stuck_at else 0.0)
+        self._stuck_at = -1 if written else through
+        return written
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Write what waits, unless the reader is stuck; lines said later are written while the process lives."""
@@ -128,6 +133,7 @@ class Log:
                 self._written.set()
             else:
                 self._write_line(line)
+            self._through += 1
 
     def _write_line(self, line: _Line) -> None:
         suppressed = line.kind.suppressed - line.kind.told
