@@ -110,9 +110,8 @@ class Log:
         """Wait until all that was said is written, at most this long, and only once for a reader that stopped; False where it is not."""
         self._written.clear()
         self._lines.put(None)
-        through = self._through
-        written = self._written.wait(timeout_s if through != self._stuck_at else 0.0)
-        self._stuck_at = -1 if written else through
+        written = self._written.wait(timeout_s if self._through != self._stuck_at else 0.0)
+        self._stuck_at = -1 if written else self._through
         return written
 
     def close(self, timeout_s: float = 1.0) -> None:
