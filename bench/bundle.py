@@ -51,7 +51,7 @@ def make_bundle(
     specs = []
     accepted: Images | None = None
     for seed, name in enumerate(names):
-        files[f"{name}.onnx"] = network = _network(images, seed, architecture, precision)
+        files[f"{name}.onnx"] = network = quantised_network(images, seed, architecture, precision)
         what = f"{name}-{architecture}"
         member = Member(name=what, file=f"{name}.onnx", architecture=architecture, input=INPUT, output=OUTPUT, classes=CLASSES)
         scores = _scores(member, network, images, threads)
@@ -82,7 +82,8 @@ def make_bundle(
     return BenchBundle(path, key.public_key().public_bytes_raw().hex(), network_file, accepted, names)
 
 
-def _network(images: Images, seed: int, architecture: str, precision: Precision) -> bytes:
+def quantised_network(images: Images, seed: int, architecture: str, precision: Precision) -> bytes:
+    """ONNX of `architecture` with random weights of this seed, calibrated on the first 32 images."""
     torch.manual_seed(seed)
     body = build(architecture, len(CLASSES)).eval()
     full = export_onnx(source_from_module(body, classes=CLASSES, heightmap=SPEC, architecture=architecture))

@@ -21,9 +21,11 @@ _APART = {
     "link": "bench.link_bench",
     "flips": "bench.flips",
     "records": "bench.records_bench",
+    "storm": "bench.storm",
     "explain": "bench.explain_bench",
     "pointing": "bench.pointing",
     "recipes": "bench.recipes",
+    "swaps": "bench.swaps",
     "tamper": "bench.tamper",
 }
 """Measurements that need nothing of the others: a box has neither PyTorch nor FastAPI."""

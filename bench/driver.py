@@ -45,7 +45,9 @@ class Cycle:
 class Driver:
     """One session with a gate in the handshake profile; single-threaded, so that nothing but the line is measured."""
 
-    def __init__(self, port: Path, camera: str, typology: str) -> None:
+    def __init__(self, port: Path, camera: str, typology: str, *, distinct: bool = True) -> None:
+        """`distinct`: one bit of every frame differs, so that the same image may come again."""
+        self._distinct = distinct
         self.master, slave = pty.openpty()
         tty.setraw(slave)
         self._slave = slave
@@ -59,7 +61,9 @@ class Driver:
         self._typology = typology
         self.session = ""
         self.state: State | None = None
-        self._sequence = self._counter = self._beats = 0
+        self._counter = self._beats = 0
+        self.sequence = 0
+        """Of the last trigger."""
         self._due_s = 0.0
 
     def wait_ready(self, seconds: float) -> None:
@@ -82,11 +86,9 @@ class Driver:
 
     def inspect(self, image: NDArray[Any], *, exposure_s: float, deadline_s: float = 1.0) -> Cycle:
         """Trigger, wait for the exposure, publish, wait for the verdict and acknowledge it."""
-        self._sequence += 1
+        self.sequence += 1
         self._counter += 1
-        self._send(
-            Trigger(session=self.session, sequence=self._sequence, part=f"P{self._sequence:05d}", weld="W1", typology=self._typology)
-        )
+        self._send(Trigger(session=self.session, sequence=self.sequence, part=f"P{self.sequence:05d}", weld="W1", typology=self._typology))
         frame = self._frame(image)
         self.idle(exposure_s)
         published_ns = time.monotonic_ns()
@@ -94,8 +96,13 @@ class Driver:
         verdict, verdict_ns = self._wait_verdict(time.monotonic() + deadline_s)
         if verdict is not None:
             done = Done.ACCEPTED if verdict.outcome is Outcome.ACCEPT else Done.REJECTED
-            self._send(Ack(session=self.session, sequence=self._sequence, outcome=verdict.outcome, done=done))
+            self._send(Ack(session=self.session, sequence=self.sequence, outcome=verdict.outcome, done=done))
         return Cycle(published_ns, verdict_ns, verdict)
+
+    def renew(self, seconds: float) -> None:
+        """Begin another session, numbered from 1 again. Raises SimulationError."""
+        self._nonce, self.session, self.state, self.sequence = secrets.token_hex(4), "", None, 0
+        self.wait_ready(seconds)
 
     def camera_socket(self, endpoint: str) -> zmq.Socket[bytes]:
         """What frames are published with: it binds and proves nothing."""
@@ -114,7 +121,7 @@ class Driver:
             messages = self._receive(min(until_s - time.monotonic(), HEARTBEAT_S))
             now_ns = self._read_ns
             for message in messages:
-                if isinstance(message, Verdict) and message.sequence == self._sequence:
+                if isinstance(message, Verdict) and message.sequence == self.sequence:
                     return message, now_ns
                 self._take(message)
         return None, time.monotonic_ns()
@@ -142,13 +149,14 @@ class Driver:
     def _frame(self, image: NDArray[Any]) -> tuple[bytes, bytes, bytes]:
         # The inspector takes an image that comes again for a frozen camera's: one bit differs each time.
         image = image.copy()
-        image.reshape(-1)[self._counter % image.size] ^= 1
+        if self._distinct:
+            image.reshape(-1)[self._counter % image.size] ^= 1
         header = FrameHeader(
             version=1,
             camera=CAMERA,
             counter=self._counter,
-            trigger=FrameTrigger(session=self.session, sequence=self._sequence),
-            part=f"P{self._sequence:05d}",
+            trigger=FrameTrigger(session=self.session, sequence=self.sequence),
+            part=f"P{self.sequence:05d}",
             weld="W1",
             typology=self._typology,
             kind="heightmap",

@@ -1,0 +1,93 @@
+"""What the records say of a run with swaps: each trigger has its verdict, each verdict is what the bundle it names says of its frame."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.swaps_pair import Pair
+from edge.contract import Outcome
+from edge.gate.audit import verify_chain
+from edge.gate.segments import segments_of
+
+EXACT = 1e-5
+"""Scores of one network for one frame differ by no more; those of the two bundles by 0.001 at least."""
+Key = tuple[str, int]
+
+
+@dataclass
+class Audit:
+    """Counts, and whatever is wrong in words."""
+
+    triggers: int = 0
+    by_bundle: Counter[str] = field(default_factory=Counter)
+    changes: int = 0
+    """Verdicts by another bundle than the verdict before."""
+    lost: list[str] = field(default_factory=list)
+    mixed: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+    """Anything else: records missing or double, another verdict than the robot read."""
+
+    @property
+    def clean(self) -> bool:
+        """Nothing lost, nothing mixed, nothing odd."""
+        return not (self.lost or self.mixed or self.odd)
+
+
+def audit(records: Path, pair: Pair, told: dict[Key, Outcome | None]) -> Audit:
+    """Check the records of a stopped gate against `told`, the robot's own list of its triggers. Raises CordonError for a broken chain."""
+    verify_chain(records)
+    found = Audit()
+    triggers, verdicts, done = (_rows(records, table) for table in ("triggers", "verdicts", "dispositions"))
+    found.triggers = len(triggers)
+    for what, rows in (("trigger", triggers), ("verdict", verdicts), ("disposition", done)):
+        counts = Counter((row["session"], row["sequence"]) for row in rows)
+        found.odd += [f"{count} {what} rows for {key[1]}" for key, count in counts.items() if count != 1]
+        found.odd += [f"no {what} row for {sequence}" for session, sequence in told if (session, sequence) not in counts]
+        found.odd += [f"{what} row for {key[1]}, which the robot did not ask" for key in counts if key not in told]
+    before = ""
+    for row in verdicts:
+        _check(row, pair, told, found)
+        found.by_bundle[row["bundle"]] += 1
+        found.changes += bool(before) and row["bundle"] != before
+        before = row["bundle"]
+    confirmed = {Outcome.ACCEPT.value: "ACCEPTED", Outcome.REJECT.value: "REJECTED"}
+    outcomes = {(row["session"], row["sequence"]): row["outcome"] for row in verdicts}
+    found.odd += [
+        f"{row['sequence']}: {outcomes.get((row['session'], row['sequence']))} became {row['done']}"
+        for row in done
+        if row["done"] != confirmed.get(outcomes.get((row["session"], row["sequence"]), ""))
+    ]
+    return found
+
+
+def _check(row: sqlite3.Row, pair: Pair, told: dict[Key, Outcome | None], found: Audit) -> None:
+    what = f"verdict {row['sequence']}"
+    if row["reason"] not in {"OK", "DEFECT"}:
+        found.lost.append(f"{what}: {row['reason']} {row['detail']}")
+        return
+    if row["bundle"] not in pair.hashes or row["payload_hash"] not in pair.numbers:
+        found.mixed.append(f"{what}: bundle {row['bundle'][:12]}, frame {row['payload_hash'][:12]}")
+        return
+    which, frame = pair.hashes.index(row["bundle"]), pair.numbers[row["payload_hash"]]
+    score, limit = float(pair.scores[which][frame]), pair.thresholds[which]
+    says = Outcome.ACCEPT if score <= limit else Outcome.REJECT
+    if abs(row["score"] - score) > EXACT or row["threshold"] != limit or row["outcome"] != says.value:
+        seen = f"{row['outcome']} {row['score']:.6f} of {row['threshold']:.6f}"
+        found.mixed.append(f"{what}: {seen}, but bundle {row['bundle'][:12]} says {says.value} {score:.6f} of {limit:.6f}")
+    if told.get((row["session"], row["sequence"])) is not says:
+        found.odd.append(f"{what}: the robot read {told.get((row['session'], row['sequence']))}")
+
+
+def _rows(records: Path, table: str) -> list[Any]:
+    """All rows of a table, over all files of the record, in their order."""
+    rows: list[Any] = []
+    for path in (*(segment.path for segment in segments_of(records)), records):
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            rows += connection.execute(f"SELECT * FROM {table} ORDER BY id").fetchall()  # noqa: S608 - names from the code above
+    return rows
