@@ -36,6 +36,7 @@ REMEMBERED = 256
 """Triggers known at a time; a line has one open, the push profile 32."""
 JUDGED = ("OK", "DEFECT")
 """Reasons of verdicts that rest on a frame's score."""
+CONFIRMED = (Disposition.ACCEPTED.value, Disposition.REJECTED.value)
 NOT_MISSED = (Disposition.REFUSED.value, Disposition.SESSION_LOST.value, Disposition.GATE_RESTARTED.value)
 """Ends of a trigger that had no claim to a verdict any more."""
 
@@ -94,10 +95,8 @@ class GateHealth:
     def did(self, action: Action) -> None:
         """An action of the session was performed."""
         if isinstance(action, Record):
-            self._ledger.begin()
             for row in action.rows:
                 self._row(row)
-            self._ledger.end()
         elif isinstance(action, Send) and action.key is not None:
             self._sends(action.key)
 
@@ -174,36 +173,43 @@ class GateHealth:
     def _verdict(self, row: VerdictRow) -> None:
         typology = row.typology or "none"
         known = typology == "none" or typology in self._typologies
+        self._ledger.begin()
         self._tables["verdicts"].add(row.outcome, row.reason, typology if known else "other")
         self._times["decided"].record(row.decided_ns - row.opened_ns)
         if row.reason in ("NO_FRAME", "DEADLINE"):
             self._tables["misses"].add(row.reason)
+        self._ledger.end()
         case = self._open.get((row.session, row.sequence))
         if case is not None:
             case.decided_ns, case.reason = row.decided_ns, row.reason
 
     def _disposition(self, row: DispositionRow) -> None:
+        self._ledger.begin()
         self._tables["dispositions"].add(row.sent or "nothing", row.done)
-        case = self._open.pop((row.session, row.sequence), None)
         if row.sent_reason == "RECORD_LATE":
             self._tables["misses"].add(row.sent_reason)
-        if case is None:
-            return
+        case = self._open.pop((row.session, row.sequence), None)
+        if case is not None:
+            self._closed(row, case)
+        self._ledger.end()
+
+    def _closed(self, row: DispositionRow, case: _Open) -> None:
+        times, opened_ns, sent_ns = self._times, case.opened_ns, row.sent_ns
         if case.durable_ns:
-            self._times["durable"].record(case.durable_ns - case.opened_ns)
-            self._times["commit"].record(case.durable_ns - case.decided_ns)
-        if row.sent_ns is None:
+            times["durable"].record(case.durable_ns - opened_ns)
+            times["commit"].record(case.durable_ns - case.decided_ns)
+        if sent_ns is None:
             if row.done not in NOT_MISSED:
                 self._tables["misses"].add("NOT_SENT")
             return
-        took_ns = row.sent_ns - case.opened_ns
-        self._times["sent"].record(took_ns)
+        took_ns = sent_ns - opened_ns
+        times["sent"].record(took_ns)
         if case.reason in JUDGED and row.sent_reason in JUDGED:
-            self._times["judged"].record(took_ns)
+            times["judged"].record(took_ns)
         if took_ns > self._budget_ns:
             self._tables["misses"].add("SENT_LATE")
-        if row.done in (Disposition.ACCEPTED.value, Disposition.REJECTED.value):
-            self._times["confirmed"].record(row.closed_ns - row.sent_ns)
+        if row.done in CONFIRMED:
+            times["confirmed"].record(row.closed_ns - sent_ns)
 
     def _sends(self, key: object) -> None:
         if key in self._answered:

@@ -34,16 +34,22 @@ class Histogram:
 
     def record(self, time_ns: int) -> None:
         """Count one time; what is below 0 counts as 0."""
-        time_ns = min(max(time_ns, 0), LONGEST_NS)
-        units = time_ns >> UNIT_BITS
-        shift = units.bit_length() - _SHIFT_FROM
-        bucket = units if shift <= 0 else min((shift << PART_BITS) + (units >> shift), BUCKETS - 1)
+        if not 0 <= time_ns <= LONGEST_NS:
+            time_ns = 0 if time_ns < 0 else LONGEST_NS
+        # `edge.health.buckets.bucket_of`, written out: a call would cost as much as all of it.
+        bucket = time_ns >> UNIT_BITS
+        shift = bucket.bit_length() - _SHIFT_FROM
+        if shift > 0:
+            bucket = (shift << PART_BITS) + (bucket >> shift)
+            if bucket >= BUCKETS:
+                bucket = BUCKETS - 1
         cells, base = self._cells, self._base
         cells[base + HISTOGRAM_HEAD + bucket] += 1
-        count, total, largest = cells[base] + 1, cells[base + 1] + time_ns, cells[base + 2]
+        cells[base] = count = cells[base] + 1
+        cells[base + 1] = total = cells[base + 1] + time_ns
+        largest = cells[base + 2]
         if time_ns > largest:
             cells[base + 2] = largest = time_ns
-        cells[base], cells[base + 1] = count, total
         cells[base + 3] = count + total + largest
 
 
