@@ -78,9 +78,7 @@ class InspectorDaemon:
         cv2.setNumThreads(1)
         self._loaded = self._load(Starting(config, self._announcer, notifier))
         self._status.loaded = self._loaded
-        self._explainer = Explainer(self._loaded, self._config.explain)
-        if self._explainer.without:
-            log.warning("explain is on, but these typologies' networks give no map: %s", ", ".join(self._explainer.without))
+        self._explainer = Explainer(self._loaded, self._config.explain).warned()
 
     @property
     def ready(self) -> bool:

@@ -6,6 +6,7 @@ a vote too: what the members saw, not who won). A cell holds what it adds to the
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from edge.manifest import TypologySpec
 from edge.map_text import MAX_COLUMNS, MAX_ROWS, RecordedMap, pack
 
 Grid = NDArray[np.float32]
+log = logging.getLogger("cordon.inspector")
 
 
 class Explained(NamedTuple):
@@ -43,6 +45,12 @@ class Explainer:
         self._makers = {name: _Maker(judge) for name, judge in loaded.judges.items() if asked != "none" and _has_maps(judge)}
         self.without = tuple(name for name in loaded.judges if asked != "none" and name not in self._makers)
         """Typologies whose networks give no map: their verdicts carry none."""
+
+    def warned(self) -> Explainer:
+        """Itself, after the log was told of the typologies `without`."""
+        if self.without:
+            log.warning("explain is on, but these typologies' networks give no map: %s", ", ".join(self.without))
+        return self
 
     def of(self, finding: Finding) -> Explained:
         """The map of the frame that the engines ran on last. Never raises."""

@@ -140,7 +140,7 @@ class Loader:
         # Measured with the priority that it will have.
         contract = hold_to_budget(loaded, bundle, config, say=log.info, between=self._breathe)
         log.info("bundle %s is ready to take over, after %.2f s", bundle.hash[:12], time.monotonic() - began_s)
-        return Successor(loaded=loaded, explainer=Explainer(loaded, config.inspector.explain), contract=contract)
+        return Successor(loaded=loaded, explainer=Explainer(loaded, config.inspector.explain).warned(), contract=contract)
 
     def _progress(self, step: str) -> None:
         log.info("%s", step)

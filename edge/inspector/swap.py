@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from edge.config import Config
 from edge.contract import FrameEvent, Reason
-from edge.errors import BundleError, BundlePolicyError, CordonError, KnownAnswerError
+from edge.errors import BundleError, BundlePolicyError, ConfigError, CordonError, KnownAnswerError
 from edge.inspector.announcing import Announcer
 from edge.inspector.loader import Loaded
 from edge.inspector.quiet import Quiet
@@ -71,13 +71,16 @@ class Swap:
         except RuntimeError as exc:
             remedy = "Give the inspector more threads or memory, or restart it"
             self._refuse(BundlePolicyError("no thread to load the active bundle with", seen=exc, remedy=remedy), running)
-            self._end()
+            self._loading = False
+            self._tell_ready()
 
     def _look(self, running: Loaded, now_ns: int) -> None:
         if self._loader.outcomes:
             self._since_ns = now_ns
+            self._loading = False
             self._take(self._loader.outcomes.popleft(), running)
-            self._end()
+            if self._pending is None:
+                self._tell_ready()
         elif now_ns - self._since_ns > self._limit_ns:
             self._since_ns = now_ns
             remedy = "Look at the log and the box's load; restart the inspector when the line stands still"
@@ -93,14 +96,14 @@ class Swap:
         else:
             self._pending = outcome
 
-    def _end(self) -> None:
-        self._loading = False
+    def _tell_ready(self) -> None:
         if self._notifier is not None:
             self._notifier.ready("judging" if self._announcer.ready else "engines proved, waiting for a camera")
 
     def _refuse(self, fault: CordonError, running: Loaded) -> None:
         """As an event, for a fault in the state would reject; a gate that connects later hears it as it hears of a fallback."""
-        told = f"the active bundle cannot be used, {running.bundle[:12]}, version {running.version}, goes on judging"
+        what = "the configuration cannot be read again" if isinstance(fault, ConfigError) else "the active bundle cannot be used"
+        told = f"{what}, {running.bundle[:12]}, version {running.version}, goes on judging"
         seen = f"{type(fault).__name__}: {fault}"
         log.error("%s: %s", told, seen)
         self._event = FrameEvent("", None, Reason.BUNDLE_FAULT, f"{told}: {seen}"[:MAX_DETAIL])
@@ -117,4 +120,5 @@ class Swap:
             waited_ms = (now_ns - self._since_ns) / 1e6
             self._announcer.milestone(f"bundle {pending.loaded.bundle[:12]} judges from here on, {waited_ms:.1f} ms after it was ready")
             self._announcer.notice = None
+            self._tell_ready()
         return pending

@@ -15,6 +15,7 @@ from tiny import CENTRES, PUBLIC, TinyBundle, frame_image, network, probability
 
 from edge.bundle import open_bundle
 from edge.bundles.policy import Policy
+from edge.bundles.starts import TRIES
 from edge.bundles.state import Proof
 from edge.bundles.store import Store
 from edge.config import BundlesConfig, Config, GpuConfig
@@ -30,12 +31,13 @@ BUDGET_MS = 30_000.0
 Begin = Callable[..., Cell]
 
 
-def second(version: int = 2, *, honest: bool = True) -> TinyBundle:
+def second(version: int = 2, *, honest: bool = True, maps: float | None = None) -> TinyBundle:
     """A bundle whose T2 is bad only above a gray that is 10 higher; not `honest`: it promises what the first one gave."""
     images = frame_image(40, seed=1), frame_image(80, seed=2)
     centre = SHIFTED if honest else CENTRES["T2"]
     good, bad = (probability(image, centre=centre, sign=1.0) for image in images)
-    return TinyBundle(version=version, files={"T2-0.onnx": network(centre=SHIFTED, sign=1.0)}, promised={"T2": (good, bad)})
+    files = {"T2-0.onnx": network(centre=SHIFTED, sign=1.0, maps=maps)}
+    return TinyBundle(version=version, files=files, promised={"T2": (good, bad)}, maps=maps)
 
 
 def put(config: Config, tiny: TinyBundle) -> str:
@@ -311,3 +313,27 @@ def test_asked_again_while_loading_it_looks_again_afterwards(begin: Begin) -> No
     newest = put(cell.config, second(version=3))
     cell.daemon.reload()
     cell.until(lambda: announced(cell) == newest)
+
+
+def test_maps_come_from_the_bundle_that_judges(begin: Begin) -> None:
+    cell = begin(explain="all")
+    assert judge(cell, 1).map is None
+    settle(cell, 1)
+    new = put(cell.config, second(maps=1.0))
+    cell.daemon.reload()
+    cell.until(lambda: announced(cell) == new)
+    assert judge(cell, 2).map is not None
+
+
+def test_a_bundle_whose_loading_ended_the_process_three_times_is_not_tried_beside_either(begin: Begin) -> None:
+    cell = begin()
+    new = put(cell.config, second())
+    starts = cell.config.gate.socket.with_name("inspector.starts")
+    starts.write_text(f"{new} {TRIES}")
+    cell.daemon.reload()
+    cell.until(lambda: bool(cell.gate.events))
+    assert f"{TRIES} starts with bundle {new[:12]}" in cell.gate.events[0].detail
+    starts.write_text("")
+    cell.daemon.reload()
+    cell.until(lambda: announced(cell) == new)
+    assert starts.read_text() == ""
