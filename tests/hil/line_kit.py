@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import pytest
+
+pytest.importorskip("onnx", reason="a simulated line makes its own bundle, which needs onnx; the tests of real devices do not")
 from tiny import PUBLIC, TinyBundle, frame_image
 
 from edge.gate.records_cli import records_main

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 import zmq
+
+pytest.importorskip("onnx", reason="the box of these tests makes its own bundle, which needs onnx")
 from cell_kit import FakeGate, listen, make_config
 from tiny import TinyBundle
 
