@@ -31,6 +31,8 @@ from edge.errors import SimulationError
 from sim.line import Line, LineSpec
 
 EXPOSURE_S = 0.008
+HEARTBEAT_MS = 200
+"""Robot and camera share a process here; where a busy machine stops it for 240 ms, the robot would count as gone."""
 LAST_SEQUENCE = 60_000
 """Then the robot begins another session: 65,535 is the highest number there is."""
 WARM, ALONE = 50, 500
@@ -82,8 +84,14 @@ def swap_under_load(
 ) -> Run:
     """Run the line, in `folder` if given, and swap. Raises SimulationError where a swap does not come about."""
     with tempfile.TemporaryDirectory(prefix="cordon-") as name:
-        inspector = f"threads = {threads}"
-        spec = StoreSpec(folder=folder or Path(name), bundle=pair.paths[0], key=pair.key, budget_ms=budget_ms, inspector=inspector)
+        spec = StoreSpec(
+            folder=folder or Path(name),
+            bundle=pair.paths[0],
+            key=pair.key,
+            budget_ms=budget_ms,
+            gate=f"heartbeat_ms = {HEARTBEAT_MS}",
+            inspector=f"threads = {threads}",
+        )
         with Line(spec) as line:
             run = _run(line, pair, swaps=swaps, every_ms=every_ms, alone=alone)
         run.found = audit(spec.folder / "records.db", pair, run.told)
@@ -109,7 +117,8 @@ def _run(line: Line, pair: Pair, *, swaps: int, every_ms: float, alone: int) -> 
             log.seek(0)
             text = log.read().decode()
         if operator.returncode:
-            seen = f"{text[-600:]}\nlog of the inspector:\n{line.children['inspector'].tail()}"
+            logs = (f"log of the {name}:\n{line.children[name].tail()}" for name in ("gate", "inspector"))
+            seen = "\n".join([text[-600:], *logs])
             raise SimulationError("the operator gave up", seen=seen, remedy="See above")
         run.swaps = [msgspec.json.decode(said, type=Swapped) for said in text.splitlines()]
         driver.idle(0.3)
@@ -138,7 +147,10 @@ def _welder(driver: Driver, pair: Pair, told: dict[Key, Outcome | None], every_m
         cycle = driver.inspect(pair.images[count % len(pair.images)], exposure_s=EXPOSURE_S)
         count += 1
         told[driver.session, driver.sequence] = None if cycle.verdict is None else cycle.verdict.outcome
-        return float("inf") if cycle.verdict is None else cycle.latency_ms
+        if cycle.verdict is None:
+            driver.renew(10)
+            return float("inf")
+        return cycle.latency_ms
 
     return weld
 

@@ -25,6 +25,8 @@ TEST = "tests/faults/test_line_swap.py"
 BETWEEN = CENTRES["T2"] + 10
 """A gray that is bad for the first bundle and good for the second, whose limit lies 20 higher."""
 _ANNOUNCED = re.compile(r"ready, .*, bundle ([0-9a-f]{12})")
+_CHANGED = "judges from here on"
+"""What the inspector's log says of a change without a restart."""
 
 
 @injects("F07", test=TEST)
@@ -126,7 +128,7 @@ def _with_own_answers(bundle: TinyBundle) -> TinyBundle:
 
 @injects("F12", test=TEST)
 def swapped_under_load(effort: Effort) -> Result:
-    """Two bundles take turns while the robot triggers without a pause: by restart, by SIGKILL, and with both inspectors alive at once."""
+    """Two bundles take turns while the robot triggers without a pause: by restart, reload and SIGKILL, and with both inspectors at once."""
     line = FaultLine(Setup())
     try:
         line.settle()
@@ -136,6 +138,9 @@ def swapped_under_load(effort: Effort) -> Result:
         for number in range(swaps):
             swapper.install(number % 2)
             trial.injections += 1
+            if number % 3 == 1:
+                _reload(swapper)
+                continue
             line.restart_inspector(signal.SIGKILL if number % 3 == 2 else signal.SIGTERM)
             _load(swapper, 0.5)
         alone = {(r.session, r.sequence) for r in trial.results if r.session}
@@ -163,6 +168,16 @@ def _load(swapper: Swapper, seconds: float) -> None:
         result = swapper.trial.trigger(swapper.between)
         if judged_s == end_s and result.reason in ("OK", "DEFECT"):
             judged_s = time.monotonic()
+
+
+def _reload(swapper: Swapper) -> None:
+    """Triggers without a pause while the running inspector makes the other bundle ready, changes to it and judges for a while."""
+    line, end_s = swapper.line, time.monotonic() + 30
+    before = line.inspector.log.read_text(errors="replace").count(_CHANGED)
+    line.inspector.process.send_signal(signal.SIGHUP)
+    while line.inspector.log.read_text(errors="replace").count(_CHANGED) == before and time.monotonic() < end_s:
+        swapper.trial.trigger(swapper.between)
+    _load(swapper, 0.5)
 
 
 def _side_by_side(line: FaultLine, swapper: Swapper) -> None:
