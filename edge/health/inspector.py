@@ -158,7 +158,7 @@ class InspectorHealth:
         """The loop got round; the state follows when it is due, or a little later where a frame is expected any moment (`busy`)."""
         now_ns = time.monotonic_ns()
         self._ledger.step(now_ns, time.time_ns())
-        if now_ns - self._shown_ns < (LATEST_NS if busy else EVERY_NS):
+        if self._bundle and now_ns - self._shown_ns < (LATEST_NS if busy else EVERY_NS):
             return
         if self._bundle not in ("", loaded.bundle):
             self._ledger.add("swaps")
