@@ -35,7 +35,7 @@ def _hello(**change: object) -> Callable[[Trial], Outcomes]:
 
 
 OPENING = (
-    Check("hello", "says hello until it is answered: fresh nonce, version, profile, deadline", session.hello_form),
+    Check("its hello", "says hello until it is answered: fresh nonce, version, profile, deadline", session.hello_form),
     Check("session", "opens a session on the gate's hello", session.opens),
     Check("heartbeats", "sends heartbeats, each with another counter", session.beats),
     Check("accepts ACCEPT", "takes the one right ACCEPT and confirms it", verdicts.takes_accept),

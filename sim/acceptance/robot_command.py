@@ -81,6 +81,9 @@ def _link(arguments: argparse.Namespace) -> Link:
             heartbeat_ms=80.0,
         )
     gate = load_config(arguments.config).gate
+    if (gate.link, gate.profile) != ("ascii", "handshake"):
+        remedy = "Only robots of the handshake profile on the ASCII line are accepted so; docs/commissioning.md says what else to do"
+        raise ConfigError("this robot cannot be accepted by the kit", seen=f"link {gate.link}, profile {gate.profile}", remedy=remedy)
     return Link(
         port=arguments.port or gate.port,
         baudrate=gate.baudrate,

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from camera_kit import await_socket
 from equipment_kit import Equipment
 
 from sim.acceptance.camera_command import main
@@ -31,6 +32,7 @@ def simulated(tmp_path: Path) -> Iterator[list[str]]:
     simulator = "import sys; from sim.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", simulator, "camera", "--endpoint", camera, "--capture", capture, "--welds", str(welds)]
     process = subprocess.Popen(command)
+    await_socket(tmp_path / "camera")
     yield ["--endpoint", camera, "--capture", capture, "--welds", str(welds), "--frames", "3", "--frame-ms", "500", "--heartbeat-ms", "800"]
     process.kill()
     process.wait()

@@ -13,6 +13,7 @@ import pytest
 import zmq
 
 pytest.importorskip("onnx", reason="the box of these tests makes its own bundle, which needs onnx")
+from camera_kit import await_socket
 from cell_kit import FakeGate, listen, make_config
 from tiny import TinyBundle
 
@@ -88,6 +89,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
 def test_the_example_passes_the_acceptance(start: Start, keys: Keys, tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/camera"
     start("--endpoint", endpoint, "--key", str(keys.folder / "cam0.curve"))
+    await_socket(tmp_path / "camera")
     source = Source(endpoint=endpoint, name="cam0", heartbeat_ms=1_200.0, camera_key=keys.camera.public, own=keys.box)
     requests = Requests(f"ipc://{tmp_path}/requests", [("P1", "W1", "T2"), ("P1", "W2", None)])
     report = Report(subject="example", facts={})

@@ -42,7 +42,7 @@ FAULTY = {
     "has no deadline": (["no verdict", "a late ACCEPT"],
                         [("now - sent_ms > DEADLINE_MS", "False"), (COMPARES, "body == expected")]),
     "gives up before its deadline": (["a verdict at the end of the budget"], [("now - sent_ms > DEADLINE_MS", "now - sent_ms > 150")]),
-    "says a deadline below the budget": (["hello"], [("DEADLINE_MS = 311", "DEADLINE_MS = 150")]),
+    "says a deadline below the budget": (["its hello"], [("DEADLINE_MS = 311", "DEADLINE_MS = 150")]),
     "accepts late": (["a late ACCEPT"],
                      [('        confirm(body, "REJECTED")            # after our own deadline', '        confirm(body, "ACCEPTED")')]),
     "lets pass what it says to reject": (["rejects REJECT", "rejects VOID"],
@@ -84,7 +84,7 @@ FAULTY = {
     "repeats with another name": (["questions"], [("        say(question)\n    if state", '        say(question + "x")\n    if state')]),
     "knows CR only": (["frames may end in LF"], [('character == "\\r" or character == "\\n"', 'character == "\\r"')]),
     "does not begin anew at $": (["a frame cut short before it"], [('elif character == "$":', 'elif character == "$" and line == "":')]),
-    "has another CRC": (["hello"], [("START = 0xCBA52D40", "START = 0xFFFFFFFF")]),
+    "has another CRC": (["its hello"], [("START = 0xCBA52D40", "START = 0xFFFFFFFF")]),
 }  # fmt: skip
 
 
@@ -117,6 +117,6 @@ def test_a_faulty_program_breaks_the_rule_it_was_made_to_break(name: str) -> Non
 
 def test_a_robot_that_says_nothing_ends_the_acceptance_at_once_and_names_the_wiring() -> None:
     report = rehearse(("def say(body):", "def say(body):\n    return\n\n\ndef unsaid(body):"))
-    assert [finding.check for finding in report.failures] == ["hello"]
+    assert [finding.check for finding in report.failures] == ["its hello"]
     assert len(report.findings) == 1
     assert "check wiring" in report.findings[0].seen
