@@ -16,6 +16,8 @@ from edge.gate.segments import segments_of
 
 EXACT = 1e-5
 """Scores of one network for one frame differ by no more; those of the two bundles by 0.001 at least."""
+JUDGED = {"OK", "DEFECT"}
+CONFIRMED = {Outcome.ACCEPT: "ACCEPTED", Outcome.REJECT: "REJECTED", Outcome.NO_VERDICT: "REJECTED"}
 Key = tuple[str, int]
 
 
@@ -51,23 +53,30 @@ def audit(records: Path, pair: Pair, told: dict[Key, Outcome | None]) -> Audit:
         found.odd += [f"{what} row for {key[1]}, which the robot did not ask" for key in counts if key not in told]
     before = ""
     for row in verdicts:
-        _check(row, pair, told, found)
-        found.by_bundle[row["bundle"]] += 1
-        found.changes += bool(before) and row["bundle"] != before
-        before = row["bundle"]
-    confirmed = {Outcome.ACCEPT.value: "ACCEPTED", Outcome.REJECT.value: "REJECTED"}
-    outcomes = {(row["session"], row["sequence"]): row["outcome"] for row in verdicts}
-    found.odd += [
-        f"{row['sequence']}: {outcomes.get((row['session'], row['sequence']))} became {row['done']}"
-        for row in done
-        if row["done"] != confirmed.get(outcomes.get((row["session"], row["sequence"]), ""))
-    ]
+        _check(row, pair, found)
+        if row["bundle"]:
+            found.by_bundle[row["bundle"]] += 1
+            found.changes += bool(before) and row["bundle"] != before
+            before = row["bundle"]
+    for row in done:
+        _check_sent(row, told, found)
     return found
 
 
-def _check(row: sqlite3.Row, pair: Pair, told: dict[Key, Outcome | None], found: Audit) -> None:
+def _check_sent(row: sqlite3.Row, told: dict[Key, Outcome | None], found: Audit) -> None:
+    """A disposition: what was really sent is what the robot read and confirmed; an ACCEPT that was withheld is a trigger lost."""
+    if row["sent_reason"] not in JUDGED:
+        found.lost.append(f"disposition {row['sequence']}: sent {row['sent']} {row['sent_reason']} {row['detail']}")
+        return
+    read = told.get((row["session"], row["sequence"]))
+    if read is None or (row["sent"], row["done"]) != (read.value, CONFIRMED[read]):
+        found.odd.append(f"disposition {row['sequence']}: sent {row['sent']}, {row['done']}, but the robot read {read}")
+
+
+def _check(row: sqlite3.Row, pair: Pair, found: Audit) -> None:
+    """A verdict: judged, and as the bundle it names would judge that frame."""
     what = f"verdict {row['sequence']}"
-    if row["reason"] not in {"OK", "DEFECT"}:
+    if row["reason"] not in JUDGED:
         found.lost.append(f"{what}: {row['reason']} {row['detail']}")
         return
     if row["bundle"] not in pair.hashes or row["payload_hash"] not in pair.numbers:
@@ -79,8 +88,6 @@ def _check(row: sqlite3.Row, pair: Pair, told: dict[Key, Outcome | None], found:
     if abs(row["score"] - score) > EXACT or row["threshold"] != limit or row["outcome"] != says.value:
         seen = f"{row['outcome']} {row['score']:.6f} of {row['threshold']:.6f}"
         found.mixed.append(f"{what}: {seen}, but bundle {row['bundle'][:12]} says {says.value} {score:.6f} of {limit:.6f}")
-    if told.get((row["session"], row["sequence"])) is not says:
-        found.odd.append(f"{what}: the robot read {told.get((row['session'], row['sequence']))}")
 
 
 def _rows(records: Path, table: str) -> list[Any]:
