@@ -45,6 +45,7 @@ from edge.cli import main
 
 sys.exit(main())
 """
+TARGET = "cordon.target"
 DAEMONS = ("cordon-gate.service", "cordon-inspector.service")
 EXECUTABLE = ("opt/cordon/bin/cordon", "DEBIAN/postinst", "DEBIAN/prerm", "DEBIAN/postrm")
 
@@ -156,12 +157,17 @@ def control(tree: Path, python: str, arch: str, version: str) -> None:
 
 
 def scripts() -> dict[str, str]:
-    """The maintainer scripts with the names of the units there are; those with an [Install] section start at boot."""
-    units = sorted(path for kind in ("*.service", "*.target") for path in (ROOT / "systemd").glob(kind))
-    installed = [path.name for path in units if "\n[Install]\n" in path.read_text()]
-    services = [name for name in installed if name.endswith(".service")]
+    """The maintainer scripts with the units' names; what cordon.target wants starts at boot, all else when somebody enables it."""
+    texts = {path.name: path.read_text() for kind in ("*.service", "*.target") for path in (ROOT / "systemd").glob(kind)}
+    units = sorted(name for name, text in texts.items() if "\n[Install]\n" in text)
+    services = [name for name in units if name.endswith(".service")]
     others = [name for name in services if name not in (*DAEMONS, "cordon-engine-build.service")]
-    words = {"@UNITS@": " ".join(installed), "@SERVICES@": " ".join(services), "@RESTARTED@": " ".join((*DAEMONS, *others))}
+    words = {
+        "@ENABLED@": " ".join(name for name in units if name == TARGET or f"\nWantedBy={TARGET}\n" in texts[name]),
+        "@UNITS@": " ".join(units),
+        "@SERVICES@": " ".join(services),
+        "@RESTARTED@": " ".join((*DAEMONS, *others)),
+    }
     texts = {name: (ROOT / "packaging/debian" / name).read_text() for name in ("postinst", "prerm", "postrm")}
     for placeholder, value in words.items():
         texts = {name: text.replace(placeholder, value) for name, text in texts.items()}
