@@ -146,7 +146,7 @@ def _not_covered(ran: Sequence[Ran]) -> str:
             reasons = [each.skipped for each in of_row(ran, row.id) if each.skipped]
             if any(each.failed for each in of_row(ran, row.id)):
                 reasons.append("Failed, see below.")
-            lines.append(f"- **{row.id}** {row.fault}: {' '.join(reasons) or row.missing or 'No injector yet.'}")
+            lines.append(f"- **{row.id}** {row.fault}: {' '.join(reasons) or 'No injector yet.'}")
     return "\n".join(["## Not covered", "", *(lines or ["None."]), ""])
 
 

@@ -108,22 +108,15 @@ G06 | simulation or test mode left on | cannot be READY; visible on the line
 G07 | operator bypasses the inspection | only the robot's side can; it is recorded
 G08 | secrets in logs | none is written
 """
-_MISSING = {
-    "F03": "There is no version floor yet: nothing installs bundles, and a box loads the file its configuration names.",
-    "F04": "Bundles have no expiry and nothing is fetched, so there is no metadata to freeze.",
-    "F11": "There is no installing command yet; the file is put in place by whoever manages the box.",
-    "F14": "Keys are named one by one in the configuration; there is no rotation or revocation yet.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One fault of the catalogue; `missing` says in one sentence why it cannot be injected, "" when it can."""
+    """One fault of the catalogue."""
 
     id: str
     fault: str
     reaction: str
-    missing: str = ""
 
     @property
     def section(self) -> str:
@@ -133,7 +126,7 @@ class Row:
 
 def _rows() -> dict[str, Row]:
     cells = [[cell.strip() for cell in line.split(" | ")] for line in _TABLE.strip().splitlines()]
-    return {name: Row(id=name, fault=fault, reaction=reaction, missing=_MISSING.get(name, "")) for name, fault, reaction in cells}
+    return {name: Row(id=name, fault=fault, reaction=reaction) for name, fault, reaction in cells}
 
 
 ROWS: dict[str, Row] = _rows()

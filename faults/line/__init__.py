@@ -8,15 +8,17 @@ from faults.line import (
     frames,
     gpu,
     images,
+    interrupted,
     network,
     networks,
     operations,
     peers,
     reports,
     swap,
+    versions,
 )
 
 __all__ = [
-    "conditions", "engines", "engines_foreign", "forged", "frames", "gpu", "images",
-    "network", "networks", "operations", "peers", "reports", "swap",
+    "conditions", "engines", "engines_foreign", "forged", "frames", "gpu", "images", "interrupted",
+    "network", "networks", "operations", "peers", "reports", "swap", "versions",
 ]  # fmt: skip

@@ -109,7 +109,7 @@ def test_the_report_has_every_row_its_injector_and_why_others_are_not_covered(tm
     assert "(`tests/x.py`) | 5 | passed | storage 3; worst 1.5 ms |" in row
     assert all(f"| {row} |" in text for row in ROWS)
     assert "**D03** input/output error, failed sync: strace is missing" in text
-    assert "**F04** expired metadata, clock frozen: Bundles have no expiry" in text
+    assert "**F04** expired metadata, clock frozen: No injector yet." in text
     assert "**A01** flood of frames: No injector yet." in text
 
 
