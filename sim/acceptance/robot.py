@@ -39,6 +39,7 @@ OPENING = (
     Check("session", "opens a session on the gate's hello", session.opens),
     Check("heartbeats", "sends heartbeats, each with another counter", session.beats),
     Check("accepts ACCEPT", "takes the one right ACCEPT and confirms it", verdicts.takes_accept),
+    Check("its deadline", "waits for budget, wire and adapters", session.has_room),
     Check("rejects REJECT", "rejects on REJECT and confirms that", verdicts.takes_reject),
     Check("rejects VOID", "rejects on VOID and confirms that", verdicts.takes_void),
     Check("questions", "sequences rise by one; a repetition is the same question", verdicts.trigger_form),
@@ -69,6 +70,7 @@ SESSIONS = (
     Check("hello of another version", "takes only major version 1", _hello(major=2, lowest=2)),
     Check("hello that asks for the unknown", "takes no gate whose must bits it does not know", _hello(must=0x8000)),
     Check("hello of another profile", "takes only profile H", _hello(profile="P")),
+    Check("hello of a longer budget", "works with no gate whose budget is beyond its deadline", session.knows_budget),
     Check("broken hello", "a frame whose check is wrong is none", session.refuses_hello(lambda hello: hello, broken=True)),
     Check("works again", "after all this the right ACCEPT still counts", verdicts.takes_accept),
 )

@@ -15,7 +15,7 @@ from sim.acceptance.findings import Report, line_of, today
 from sim.acceptance.person import Person
 from sim.acceptance.played_gate import PlayedGate
 from sim.acceptance.robot import accept_robot, checks_for
-from sim.acceptance.serial_port import Parity, look_at_port
+from sim.acceptance.serial_port import Parity, is_pseudo_terminal, look_at_port
 from sim.acceptance.trial import Nobody, Trial
 from sim.robot_line import DeviceLine
 
@@ -60,7 +60,14 @@ def _accept(arguments: argparse.Namespace) -> Report:
         recipes = bool(arguments.recipe)
         gate = PlayedGate(line, framing=framing, budget_ms=link.budget_ms, heartbeat_ms=link.heartbeat_ms, recipes=recipes)  # type: ignore[arg-type]
         observer = Person(gate) if arguments.watch else Nobody()
-        trial = Trial(gate=gate, observer=observer, wait_s=arguments.wait_s, deadline_ms=arguments.deadline_ms, recipe=arguments.recipe)
+        trial = Trial(
+            gate=gate,
+            observer=observer,
+            wait_s=arguments.wait_s,
+            deadline_ms=arguments.deadline_ms,
+            byte_ms=0.0 if is_pseudo_terminal(link.port) else (10 if link.parity == "none" else 11) / link.baudrate * 1e3,
+            recipe=arguments.recipe,
+        )
         every = checks_for(trial, by_hand=arguments.by_hand)
         checks = [check for check in every if not arguments.only or any(text in check.check for text in arguments.only)]
         return accept_robot(trial, checks, report, lambda text: print(text, flush=True))

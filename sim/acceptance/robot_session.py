@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+import msgspec
+
 from edge.contract import Outcome
 from edge.gate.codec import encode_frame
 from edge.gate.messages import Ack, Done, Heartbeat, Hello, Nak, Refusal, State, Trigger
 from sim.acceptance.answers import accept
-from sim.acceptance.findings import failed, judged, passed, span
+from sim.acceptance.findings import failed, judged, passed, span, unanswered
 from sim.acceptance.trial import Outcomes, Trial, no_trigger
 
 NS_PER_MS = 1e6
@@ -18,6 +20,7 @@ NOTICED_MS = 400.0
 """From the gate's last heartbeat to the robot's next hello: 240 ms of silence, one interval of 80 ms, polling and wire."""
 LONGEST_GAP_MS = 160.0
 """Between two heartbeats of the robot: one may be late, none may be left out."""
+ADAPTER_MS = 1.0
 WATCH_S = 1.2
 STRANGE = "00000000"
 
@@ -52,6 +55,31 @@ def hello_form(trial: Trial) -> Outcomes:
         if not met
     ]
     return judged(not wrong, "; ".join(wrong) or f"every {gap_ms:.0f} ms at most, deadline {trial.robot_deadline_ms:g} ms")
+
+
+def has_room(trial: Trial) -> Outcomes:
+    """The robot's deadline covers budget, question, verdict, a heartbeat each way and the adapters (docs/robot-link.md)."""
+    if not trial.byte_ms:
+        return unanswered("a pseudo-terminal has no wire")
+    asked = trial.trigger()
+    if asked is None:
+        return no_trigger(trial)
+    trigger = asked[0]
+    gate = trial.gate
+    gate.say_bytes(accept(gate)(trigger))
+    beat = encode_frame(Heartbeat(session=trigger.session, state=State.READY, counter=65_535), "R", gate.framing)
+    on_wire = len(encode_frame(trigger, "R", gate.framing)) + len(accept(gate)(trigger)) + 2 * len(beat)
+    least_ms = gate.budget_ms + on_wire * trial.byte_ms + 2 * ADAPTER_MS
+    text = f"{trial.robot_deadline_ms:.0f} ms; at least {least_ms:.0f} ms and its own polling, with names as long as these"
+    return judged(trial.robot_deadline_ms >= least_ms, text)
+
+
+def knows_budget(trial: Trial) -> Outcomes:
+    """A robot whose hello says how long it waits is refused by the gate where that is too short; any other has to look itself."""
+    trial.gate.pump(trial.wait_s, lambda: trial.gate.hello is not None)
+    if trial.gate.hello is not None and trial.gate.hello.deadline_ms:
+        return passed(f"its hello says {trial.gate.hello.deadline_ms} ms, by which the gate refuses it")
+    return refuses_hello(lambda hello: msgspec.structs.replace(hello, deadline_ms=60_000))(trial)
 
 
 def refuses_hello(change: Callable[[Hello], Hello], *, broken: bool = False) -> Callable[[Trial], Outcomes]:

@@ -55,6 +55,8 @@ class Trial:
     """How long the robot may take until its next question."""
     deadline_ms: float = 0.0
     """How long the robot waits for a verdict, where its hello does not say it."""
+    byte_ms: float = 0.0
+    """How long one byte is on the wire; 0: not known, as on a pseudo-terminal."""
     recipe: str = ""
     """The recipe that the robot names; empty: it finishes no parts."""
 

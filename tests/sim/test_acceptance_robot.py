@@ -120,3 +120,17 @@ def test_a_robot_that_says_nothing_ends_the_acceptance_at_once_and_names_the_wir
     assert [finding.check for finding in report.failures] == ["its hello"]
     assert len(report.findings) == 1
     assert "check wiring" in report.findings[0].seen
+
+
+def test_a_deadline_that_leaves_no_room_for_a_slow_wire_is_found() -> None:
+    at_9600 = rehearse(byte_ms=10 / 9.6, only="its deadline")
+    assert [finding.result for finding in at_9600.findings] == ["FAIL"]
+    assert [finding.result for finding in rehearse(only="its deadline").findings] == ["pass"]
+
+
+def test_a_robot_that_does_not_say_its_deadline_has_to_look_at_the_gates_budget() -> None:
+    silent = ('",00000000,1,1,1,0000,H," + str(DEADLINE_MS)', '",00000000,1,1,1,0000,H,0"')
+    looks = ('field(body, 3) != "1" or ', 'field(body, 3) != "1" or int(field(body, 8)) > DEADLINE_MS or ')
+    assert [finding.result for finding in rehearse(silent, only="longer budget").findings] == ["FAIL"]
+    assert [finding.result for finding in rehearse(silent, looks, only="longer budget").findings] == ["pass"]
+    assert [finding.result for finding in rehearse(only="longer budget").findings] == ["pass"]

@@ -308,3 +308,22 @@ def test_a_robot_with_degraded_framing_speaks_and_reads_it_only() -> None:
     assert data is not None
     assert len(Decoder("R", "twice").feed(data)) == 1
     assert not Decoder("R").feed(data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"major": 2}, Refusal.VERSION),
+        ({"profile": "P"}, Refusal.PROFILE),
+        ({"deadline_ms": 101}, Refusal.DEADLINE),
+        ({"deadline_ms": 100, "minor": 7}, None),
+    ],
+)
+def test_a_robot_works_with_no_gate_of_another_version_or_profile_or_with_a_budget_beyond_its_deadline(
+    changes: dict[str, object], refused: Refusal | None
+) -> None:
+    robot = Robot(triggered=False)
+    robot.protocol._lose("the test begins anew", 0)
+    robot.protocol.received(Hello(nonce="cafe0001", peer=robot.protocol._own, **changes), 1)  # type: ignore[arg-type]
+    assert robot.protocol.refused is refused
+    assert (robot.protocol.session is None) is (refused is not None)

@@ -119,12 +119,12 @@ class Program:
         return False
 
 
-def rehearse(*changes: tuple[str, str], only: str = "", **gate: Any) -> Report:
-    """The acceptance of the pseudo-code with these changes."""
+def rehearse(*changes: tuple[str, str], only: str = "", byte_ms: float = 10 / 38.4, **gate: Any) -> Report:
+    """The acceptance of the pseudo-code with these changes, on a line of 38,400 baud."""
     line, clock = VirtualLine(), VirtualClock()
     program = Program(line, clock, *changes)
     clock.cycle = program.cycle
-    trial = Trial(gate=PlayedGate(line, clock, nonce=_nonces().__next__, **gate), observer=program, wait_s=3.0)
+    trial = Trial(gate=PlayedGate(line, clock, nonce=_nonces().__next__, **gate), observer=program, wait_s=3.0, byte_ms=byte_ms)
     checks = [check for check in checks_for(trial, by_hand=False) if only in check.check]
     return accept_robot(trial, checks, Report(subject="pseudo-code", facts={}))
 
