@@ -16,6 +16,7 @@ OWN = {
     "keys": "edge.commands:keys",
     "engine": "edge.engines.cli:main",
     "records": "edge.commands:records",
+    "config": "edge.config_cli:config_main",
     "setup": "edge.setup.cli:main",
     "status": "edge.commands:status",
 }

@@ -19,7 +19,7 @@ KEY_REMEDY = "Paste the line that `cordon keys camera` printed: 40 characters of
 
 
 class CameraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[[inspector.camera]]`: where one camera publishes."""
+    """`[[inspector.camera]]`: where one camera publishes; one table for each (`docs/frames.md`)."""
 
     name: str
     """Equal to the `camera` field and topic of its frames."""

@@ -21,6 +21,7 @@ class ChallengePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     name: str
     """Exactly as the robot (push: the camera) names it. No part of production may carry it."""
     weld: str
+    """The weld of it that is shown."""
     expect: Expect
     """`good`: it must be accepted. `bad`: it must be found defective; it is never accepted."""
     recipe: str = ""
@@ -34,7 +35,7 @@ class ChallengePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ChallengeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[gate.challenge]`: which parts must pass, and when again. Without this table there is no such rule."""
+    """`[gate.challenge]`: which parts must pass, and when again (`docs/challenge.md`). Without this table there is no such rule."""
 
     part: tuple[ChallengePart, ...]
     every_h: float = 8.0

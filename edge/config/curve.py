@@ -10,7 +10,7 @@ from edge.config.checks import between
 
 
 class CurveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[inspector.curve]`: needed as soon as one camera has `keys`."""
+    """`[inspector.curve]`: needed as soon as one camera has `keys` (`docs/camera-security.md`)."""
 
     key: Path
     """The box's private key, as `cordon keys box` wrote it; readable by the inspector alone."""

@@ -15,7 +15,7 @@ Profile = Literal["handshake", "push"]
 
 
 class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[gate.storage]`: how large the record files grow, how long they stay, and what is kept free for them; 1 MB is 2**20 bytes."""
+    """`[gate.storage]`: how large the record files grow, how long they stay, what is kept free (`docs/records.md`); 1 MB is 2**20 bytes."""
 
     segment_mb: float = 64.0
     """The live file is sealed and a new one begun at this size."""
@@ -39,15 +39,16 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[gate]`: the serial link, the deadline and the records."""
+    """`[gate]`: the robot's line, the deadline and the records."""
 
     port: str
     """Serial device, best a stable name such as /dev/serial/by-id/... ."""
     records: Path
-    """SQLite file of the durable records."""
+    """SQLite file of the durable records, on a local disk."""
     socket: Path
     """Unix socket where the inspector connects."""
     profile: Profile = "handshake"
+    """`push`: the robot only listens, and each judged frame gives one verdict line."""
     link: Literal["ascii", "modbus"] = "ascii"
     """`modbus`: the gate is a Modbus RTU server (`docs/modbus.md`), for cells whose PLC speaks nothing else; handshake only."""
     unit: int = 1
@@ -55,14 +56,17 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     framing: Literal["crc", "twice"] = "crc"
     """`twice` is the degraded framing for robots that cannot compute a CRC: every body is sent twice. It marks every record."""
     baudrate: int = 115_200
+    """Bits a second of the robot's line; slower ones leave less of the budget for judging."""
     parity: Literal["none", "even", "odd"] = "none"
+    """Of the robot's line."""
     budget_ms: float = 200.0
     """From the trigger's arrival (push: the frame's) to the verdict's last byte handed to the port."""
     margin_ms: float = 5.0
-    """Kept free at the end of the budget for the wire; an undecided trigger is rejected this long before the budget ends."""
+    """Kept free at the budget's end for the wire, at most half of it; an undecided trigger is rejected this long before the end."""
     heartbeat_ms: float = 80.0
     """Both ways. Three missed ones are 240 ms, which leaves 60 ms for scheduling before a dead gate must be noticed (300 ms)."""
     missed_heartbeats: int = 3
+    """So many silent intervals end the session."""
     ack_timeout_ms: float = 500.0
     """How long the robot may take to confirm what it did, after the verdict."""
     resend_ms: float = 40.0

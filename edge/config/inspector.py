@@ -14,7 +14,7 @@ from edge.dla import DLA_REFUSED, GPU
 
 
 class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[inspector.gpu]`: the engines that `cordon engine build` made here, and how they are run."""
+    """`[inspector.gpu]`: the engines that `cordon engine build` made here; only for a backend on the GPU (`docs/gpu.md`)."""
 
     engines: Path
     """Folder of the engines."""
@@ -23,6 +23,7 @@ class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cache: Path | None = None
     """Folder of TensorRT-RTX's compiled kernels, kept from one start to the next; writable by the inspector alone."""
     device: str = GPU
+    """`dla` is refused: it takes no explicit quantisation."""
     streams: int = 4
     """Engines that may run side by side; members of one committee and, with `engines = "all"`, all typologies share them."""
     timeout_ms: float = 1000.0
@@ -34,7 +35,7 @@ class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     fallback: Literal["none", "openvino"] = "none"
     """`openvino`: judge on the CPU when the GPU cannot be used at start, if certificate and latency allow it."""
     fallback_within_ms: float = 0.0
-    """The longest that the CPU may take from frame to scores."""
+    """The longest that the CPU may then take from frame to scores; at most budget_ms - margin_ms."""
 
     def __post_init__(self) -> None:
         require(self.device == GPU, "inspector.gpu.device", self.device, DLA_REFUSED)
@@ -46,7 +47,7 @@ class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[inspector.archive]`: rejected frames and some accepted ones as 16-bit PNG; without this table no image is kept."""
+    """`[inspector.archive]`: rejected frames and some accepted ones as 16-bit PNG (`docs/archive.md`); without it no image is kept."""
 
     folder: Path
     """One folder a day is made in it; best on another disk than the records."""
@@ -63,7 +64,7 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class BundlesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[inspector.bundles]`: the store that `cordon bundle install` fills, in place of one file in `inspector.bundle`."""
+    """`[inspector.bundles]`: the store that `cordon bundle install` fills, in place of one file in `bundle` (`docs/bundle.md`)."""
 
     folder: Path = Path("/var/lib/cordon/bundles")
     """Written by root, read by the inspector."""
@@ -102,23 +103,25 @@ class InspectorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Ed25519 public keys, 64 hex digits each, as `cordon keys new` prints them."""
     camera: tuple[CameraConfig, ...]
     bundle: Path | None = None
-    """The bundle's file; left out where `bundles` is given."""
+    """The bundle's file; left out where [inspector.bundles] is given."""
     bundles: BundlesConfig | None = None
     backend: Literal["openvino", "tensorrt", "tensorrt_rtx"] = "openvino"
-    """The CPU, or a GPU with TensorRT or TensorRT-RTX."""
+    """The CPU, or a GPU with TensorRT or TensorRT-RTX, which needs [inspector.gpu]."""
     gpu: GpuConfig | None = None
     archive: ArchiveConfig | None = None
     curve: CurveConfig | None = None
     engines: Literal["named", "all"] = "named"
     """`all` runs every typology's engines on every frame as a cross-check."""
     explain: Explain = "none"
-    """`rejects`: the records of welds above their threshold carry a small map of evidence; `all`: those of every judged weld."""
+    """`rejects`: records of rejected welds say where the networks saw what is bad (`docs/explaining.md`); `all`: of every judged one."""
     threads: int = 2
+    """Of one engine call; at most the number of cores."""
     prewarm: bool = True
     """Run the expected engine once when a trigger opens, while the camera exposes."""
     capture_ms: float = 0.0
     """The longest from a trigger to its frame's arrival, exposure and transfer; 0: not known, and then not counted at start."""
     max_frame_bytes: int = 64 * 1024 * 1024
+    """Larger frames are refused before memory is taken."""
     receive_queue: int = 8
     """Frames ZeroMQ may hold per camera; bounds memory together with max_frame_bytes."""
 

@@ -11,7 +11,7 @@ from edge.config.checks import between, require
 
 
 class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[metrics]`: for `cordon run metrics`, which only reads."""
+    """`[metrics]`: for `cordon run metrics`, which gives the box's numbers to Prometheus and only reads (`docs/health.md`)."""
 
     listen: str = "127.0.0.1"
     """IP address; anything but this machine's own (127.0.0.1, ::1) shows the numbers to whoever reaches it."""

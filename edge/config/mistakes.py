@@ -74,7 +74,7 @@ class _Walk:
         except (msgspec.ValidationError, OverflowError):
             name = next((part for part in reversed(path) if isinstance(part, str)), "")
             self._add(path, f"must be {wanted(kind)}", remedy_for(kind, name, raw), seen=shown(raw))
-            return _placeholder(kind), False
+            return placeholder(kind), False
 
     def _missing(self, kind: Any, path: KeyPath) -> object:
         entry = entry_of(kind)
@@ -84,7 +84,7 @@ class _Walk:
         elif entry is not None and struct_in(entry) is not None:
             remedy = f"Add one [[{dotted(path)}]] for each"
         self._add(path, f"is missing; it is {wanted(kind)}", remedy)
-        return _placeholder(kind)
+        return placeholder(kind)
 
     def _built(self, kind: type[msgspec.Struct], values: dict[str, Any], bad: set[str], path: KeyPath) -> msgspec.Struct | None:
         built = None
@@ -131,7 +131,8 @@ class _Walk:
         self.found.append(Mistake(line, dotted(path, numbers=True), f"{spoken(path, self._raw)} {what}", seen, remedy))
 
 
-def _placeholder(kind: Any) -> object:
+def placeholder(kind: Any) -> object:
+    """A value of this type, in place of one that is missing."""
     if entry_of(kind) is not None:
         return ()
     return next((value for known, value in PLACEHOLDERS if kind is known), None)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from edge.config import Config
 from edge.config.reload import changes, reread
 from edge.errors import CordonError
+from edge.gate.challenge_start import challenges_of
 from edge.gate.recipe import RecipeBook, load_recipes
 from edge.gate.records import Recorder
 from edge.gate.session import GateSession
@@ -102,6 +103,7 @@ class Reload:
             return "this gate was not started from a file"
         config, digest = reread(self._path, self.running.config)
         recipes = load_recipes(config.gate.recipes, config.gate.recipe) if config.gate.recipes is not None else None
+        challenges_of(config.gate, None if recipes is None else recipes.recipes, boot="")
         return Running(config, digest, recipes)
 
     # taking

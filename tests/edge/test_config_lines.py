@@ -128,7 +128,7 @@ def documents(draw: st.DrawFn) -> tuple[str, dict[int, str]]:
     return text, marks
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(documents())
 def test_whatever_the_reader_accepts_has_the_same_keys_here(document: tuple[str, dict[int, str]]) -> None:
     text, marks = document
