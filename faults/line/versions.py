@@ -61,10 +61,12 @@ def _put_back(box: StoredLine, trial: Trial, names: list[str]) -> None:
     shutil.copytree(store, backup)
     for tamper in tamperings:
         tamper()
+        faults = _faults(box)
         box.restart()
-        box.line.until(lambda: box.line.inspector.running, 5.0)
+        box.line.robot.protocol.state = None
+        if not box.line.until(lambda faults=faults: box.line.robot.wait_ready(0.0) or _faults(box) > faults, 30.0):  # type: ignore[misc]
+            trial.fail("neither READY nor a fault came")
         trial.injections += 1
-        box.line.idle(1.0)
         trial.trigger(trial.sending(trial.good))
         shutil.rmtree(store)
         shutil.copytree(backup, store)
@@ -73,6 +75,10 @@ def _put_back(box: StoredLine, trial: Trial, names: list[str]) -> None:
     shutil.rmtree(backup)
     if file.read_bytes() != genuine:
         trial.fail("the store was not restored")
+
+
+def _faults(box: StoredLine) -> int:
+    return box.line.events()["inspector BUNDLE_FAULT"]
 
 
 def _swap(one: Path, other: Path) -> None:
