@@ -7,17 +7,23 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from gate_kit import Driven, a_recipe, a_state
+from gate_kit import MS, Driven, a_recipe, a_state
 from test_daemon import Cell
 
-from edge.contract import Reason
+from edge.contract import Outcome, Reason, TriggerId
+from edge.gate.case import Record, Send
+from edge.gate.messages import Ack, Done, Heartbeat, State
+from edge.gate.rows import DispositionRow, TriggerRow, VerdictRow
 from edge.gate.verdict import BEFORE_FRAME
+from edge.health.gate import GateHealth
 from edge.health.look import REMEDIES, Look, answer, look
 from edge.health.objections import objections
+from edge.health.reader import read
 from edge.health.report import report
 from edge.health.screen import page
 from edge.health.status import status_main
 from edge.health.words import GateState, InspectorSaid, Objection, Store
+from edge.log import Log
 
 
 @pytest.fixture
@@ -101,6 +107,64 @@ def test_a_gate_that_ended_is_unknown_and_says_when(tmp_path: Path) -> None:
     assert answer(look(tmp_path))[0] == "unknown"
     assert "ended in order at" in first_line(look(tmp_path))
     assert status_main(["--folder", str(tmp_path)]) == 2
+
+
+def case(sequence: int, reason: str = "OK", **done: object) -> Record:
+    """The rows of one trigger, all of them times of its own: decided after 10 ms, sent after 20, confirmed after 5 more."""
+    start_ns, name = 1_000_000 * MS, {"session": "s" * 16, "sequence": sequence}
+    outcome = "ACCEPT" if reason == "OK" else "REJECT"
+    trigger = TriggerRow(**name, part="P", weld="W", typology=None, opened_by="trigger", opened_ns=start_ns)
+    about = {"part": "P", "weld": "W", "typology": None, "outcome": outcome, "reason": reason, "detail": ""}
+    verdict = VerdictRow(**name, **about, opened_ns=start_ns, decided_ns=start_ns + 10 * MS)
+    closing = {"sent": outcome, "sent_reason": reason, "done": "ACCEPTED", "detail": "", "sent_ns": start_ns + 20 * MS}
+    disposition = DispositionRow(**name, **{**closing, "closed_ns": start_ns + 25 * MS, **done})
+    return Record((trigger, verdict, disposition))
+
+
+def test_each_end_of_a_trigger_is_counted_as_what_it_was(tmp_path: Path) -> None:
+    cell = Cell(tmp_path, ready=False)
+    cell.close()
+    cell.daemon.recorder = None  # closed
+    log = Log("test")
+    health = GateHealth(cell.daemon.config, "c" * 64, cell.daemon.session, cell.daemon.recorder, log)
+    late_ns = 1_000_000 * MS + int((cell.daemon.config.budget_ms + 1) * MS)
+    ends = (
+        case(1),
+        case(2, "DEFECT", done="REJECTED"),
+        case(3, "NO_FRAME", done="TIMEOUT"),
+        case(4, sent="REJECT", sent_reason="RECORD_LATE", done="REJECTED"),
+        case(5, sent="", sent_reason="", sent_ns=None, done="TIMEOUT"),
+        case(6, sent="", sent_reason="", sent_ns=None, done="SESSION_LOST"),
+        case(7, "DEADLINE", done="REJECTED", sent_ns=late_ns, closed_ns=late_ns),
+        case(8, "BUSY", sent="", sent_reason="", sent_ns=None, done="REFUSED"),
+    )
+    for record in ends:
+        health.did(record)
+    found = read(tmp_path / "gate.health")
+    assert health.problem == ""
+    assert {label[0]: count for label, count in found.tables["misses"].items()} == {
+        "NO_FRAME": 1, "RECORD_LATE": 1, "NOT_SENT": 1, "DEADLINE": 1, "SENT_LATE": 1,
+    }  # fmt: skip
+    counts = {name: times.count for name, times in found.times.items()}
+    assert counts == {"decided": 8, "durable": 0, "commit": 0, "sent": 5, "judged": 2, "confirmed": 4}
+    assert (found.times["judged"].max_ns, found.times["decided"].max_ns) == (20 * MS, 10 * MS)
+    assert found.counters["triggers"] == 8
+    health.close()
+    log.close()
+
+
+def test_a_verdict_sent_twice_is_a_resend_and_a_skipped_heartbeat_is_missed(cell: Cell) -> None:
+    health, key = cell.daemon.health, TriggerId("s" * 16, 1)
+    for _ in range(3):
+        health.did(Send(Ack(session="s" * 16, sequence=1, outcome=Outcome.ACCEPT, done=Done.ACCEPTED), 1, key))
+    before = look(cell.folder).gate.counters["heartbeats_missed"]
+    session = cell.daemon.session.session or ""
+    for counter in (10, 11, 14):
+        health._robot_counter = health._robot_counter if counter > 10 else None
+        health.heard(Heartbeat(session=session, state=State.READY, counter=counter), 1)
+    found = look(cell.folder).gate
+    assert found.counters["resends"] == 2
+    assert found.counters["heartbeats_missed"] >= before + 2
 
 
 def test_numbers_that_fail_cost_no_verdict(cell: Cell) -> None:

@@ -17,10 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge.config import MetricsConfig
 from edge.errors import ConfigError
 from edge.health.box import Gpus, temperatures
+from edge.health.buckets import BUCKETS, end_ns
 from edge.health.exporter import collector
 from edge.health.look import look
 from edge.health.metrics import METRICS
-from edge.health.samples import COUNTERS, TABLES
+from edge.health.reader import Times
+from edge.health.samples import BOUNDS_NS, COUNTERS, TABLES, cumulative
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """\
@@ -100,6 +102,12 @@ def test_a_histograms_buckets_rise_to_its_count_and_enclose_its_times(box: Box) 
     for bound_s, count in bounds[:-1]:
         assert count == sum(time_s < bound_s for time_s in times_s), bound_s
     assert value(found, "cordon_stage_seconds_sum", **stage) == pytest.approx(sum(times_s))
+
+
+def test_each_bound_counts_every_bucket_below_it() -> None:
+    times = Times(BUCKETS, 0, 0, (1,) * BUCKETS, whole=True)
+    ends = [end_ns(bucket) for bucket in range(BUCKETS)]
+    assert cumulative(times) == [(bound / 1e9, ends.index(bound) + 1) for bound in BOUNDS_NS]
 
 
 def test_reasons_not_to_accept_are_series_of_their_own(box: Box) -> None:

@@ -205,14 +205,25 @@ def test_a_writer_killed_in_the_middle_of_a_change_is_told_so(tmp_path: Path) ->
     assert "in the middle of a change" in found.note
 
 
-def test_a_torn_histogram_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cell", range(4), ids=["count", "sum", "maximum", "guard"])
+def test_a_torn_histogram_is_named(tmp_path: Path, cell: int) -> None:
     ledger = make(tmp_path / "gate.health")
     ledger.histograms["sent"].record(5_000)
-    ledger._cells[LAYOUT.histograms["sent"]] += 1
+    ledger._cells[LAYOUT.histograms["sent"] + cell] += 1
     ledger.close(1)
     found = read(tmp_path / "gate.health")
     assert "sent" in found.note
     assert (found.times["sent"].whole, found.times["judged"].whole) == (False, True)
+
+
+def test_a_state_that_is_not_whole_is_none(tmp_path: Path) -> None:
+    ledger = make(tmp_path / "gate.health")
+    ledger.publish(b'{"a":1}')
+    ledger._bytes[(LAYOUT.states[1] + 2) * CELL + 3] ^= 1
+    ledger.close(1)
+    found = read(tmp_path / "gate.health")
+    assert found.state == b""
+    assert "may not belong together" in found.note
 
 
 def test_writers_killed_at_random_leave_a_file_that_is_whole_or_says_that_it_is_not(tmp_path: Path) -> None:
