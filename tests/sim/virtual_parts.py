@@ -36,8 +36,11 @@ class PartsProgram:
     def cycle(self) -> None:
         """One turn."""
         robot, now_ns = self.protocol, self._clock.now_ns()
+        malformed = self._decoder.counters.malformed
         for message in self._decoder.feed(self._line.robot_reads()):
             robot.received(message, now_ns)
+        if self._decoder.counters.malformed > malformed:
+            robot.malformed(now_ns)
         robot.tick(now_ns)
         while robot.results:
             result = robot.results.popleft()
