@@ -136,7 +136,7 @@ class GateSession(CaseWork):
             if state.config not in self.configs:
                 text += f" (configuration {state.config[:12]}, the gate's is {self.configs[0][:12]})"
             self.note("inspector", reason, text, now_ns)
-        if self._challenges is not None and state.ready:
+        if self._challenges is not None and state.ready and state.bundle:
             self._challenges.announced(state.bundle)
             self._tell_challenges(now_ns)
         self._reject_hopeless(now_ns)

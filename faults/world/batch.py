@@ -15,6 +15,7 @@ from faults.world.world import Outcome, Profile, World
 CYCLES = 500
 """Of one run: short enough that a failure's log can be read."""
 PROFILES: tuple[Profile, ...] = ("handshake", "push", "handshake-parts", "handshake-degraded", "handshake-parts", "handshake")
+PROFILES += ("handshake-challenge", "parts-challenge")
 _SPREAD = 1_000_003
 _RUNS_PER_TASK = 10
 _KEPT = 5

@@ -141,7 +141,7 @@ class Cell(FrameFaults):
 
     def _sound(self, shown: Shown, arrives_ns: int) -> Report:
         chance = self.core.chance()
-        score = round(chance * THRESHOLD, 6) if shown.good else min(1.0, THRESHOLD + 1e-9 + chance * THRESHOLD)
+        score = round(chance * THRESHOLD, 6) if shown.good is not shown.blind else min(1.0, THRESHOLD + 1e-9 + chance * THRESHOLD)
         typology = shown.typology or shown.planned or TYPOLOGIES[0]
         return Report(
             camera="cam0",

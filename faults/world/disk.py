@@ -32,6 +32,12 @@ class Disk:
         self.failing = False
         self.latched: list[str] = []
         """Reasons of the durable latch file."""
+        self.challenge: bytes | None = None
+        """The durable file of the last challenge."""
+        self._void = False
+        """That none counts is to be made durable, before any row that follows."""
+        self._pass: bytes | None = None
+        """A challenge to be kept, once the rows before are durable."""
         self._results: Results = lambda _what, _ticket: None
         self._life = 0
         self._queue: list[_Item] = []
@@ -62,10 +68,31 @@ class Disk:
         elif not self._committing:
             self._begin()
 
+    def keep(self, content: bytes | None) -> None:
+        """Keep what the last challenge came to."""
+        self._void, self._pass = content is None, content
+        if not self._committing:
+            self.core.at(self.core.now + self.core.between(MS // 10, MS), self._idle, self._life)
+
+    def _idle(self, life: int) -> None:
+        if life == self._life and not self._committing:
+            self._forget_challenge()
+            self._keep_challenge()
+
+    def _forget_challenge(self) -> None:
+        if self._void:
+            self.challenge, self._void = None, False
+
+    def _keep_challenge(self) -> None:
+        if self._pass is not None and not self.failing and not self._queue:
+            self.challenge, self._pass = self._pass, None
+
     def crash(self) -> None:
         """The gate died: of the transaction under way all or nothing is on disk, of the rest nothing."""
         if self._committing and not self.broken and self.core.chance() < 0.5:
             self._write(self._committing)
+        elif self._void and self.core.chance() < 0.5:
+            self._forget_challenge()
         self._life += 1
         self._forget()
 
@@ -73,15 +100,20 @@ class Disk:
         """The gate ends in order: everything is written; a disk that failed works again."""
         for items in ([] if self._kept_on_disk else self._kept, self._later, self._committing, self._queue):
             self._write(items)
+        self._queue, self.failing = [], False
+        self._forget_challenge()
+        self._keep_challenge()
         self._life += 1
         self._forget()
 
     def _forget(self) -> None:
+        self._void, self._pass = False, None
         self._queue, self._kept, self._later, self._committing, self.failing, self._kept_on_disk = [], [], [], [], False, False
 
     # transactions
 
     def _begin(self) -> None:
+        self._forget_challenge()
         self._committing, self._queue = self._queue, []
         took_ns = 150 * US + int(self.core.chance() * 900 * US) + self.slow_ns
         if self.slow_ns:
@@ -98,6 +130,7 @@ class Disk:
             self._fail(items)
             return
         self._write(items)
+        self._keep_challenge()
         if self._queue:
             self._begin()
         for _, ticket in items:
@@ -139,6 +172,7 @@ class Disk:
             self.core.injected("full")
             self.core.at(self.core.now + RETRY_NS, self._recover, life)
             return
+        self._forget_challenge()
         if not self._kept_on_disk:
             self._write(self._kept)
         self._write(self._later)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import cast
 
+import msgspec
+
 from edge.contract import InspectorState, Report, ToGate, TriggerId
 from edge.errors import PortGoneError
-from edge.gate.case import Action, Discard, Latch, Record, Send, Ticket, Withdraw
+from edge.gate.case import Action, Discard, Kept, Latch, Record, Send, Ticket, Withdraw
+from edge.gate.challenge import Challenges, Passed
 from edge.gate.handshake import HandshakeSession
 from edge.gate.link import LineLink
 from edge.gate.messages import Framing
@@ -37,6 +40,7 @@ class Gate:
         self.core, self.line, self.disk, self.oracle = core, line, disk, oracle
         self.settings, self.framing = settings, framing
         self.recipes: Mapping[str, Recipe] | None = None
+        self.challenges: Callable[[], Challenges | None] = lambda: None
         self.born: Callable[[], None] = lambda: None
         """A new process listens: the inspector may connect."""
         self.died: Callable[[], None] = lambda: None
@@ -62,6 +66,8 @@ class Gate:
         self.session = self._new_session()
         left = self.disk.mount(self._recorded)
         self.core.say("gate", f"starts (life {self.life}), closes {len(left)} rows left open")
+        kept = self.disk.challenge
+        self.session.challenge_kept(None if kept is None else msgspec.json.decode(kept, type=Passed), self.core.now)
         self._open_port()
         if self.disk.latched:
             self.session.latched_for(self.disk.latched, self.core.now)
@@ -71,14 +77,14 @@ class Gate:
     def _new_session(self) -> GateSession:
         if self.settings.profile == "push":
             return PushSession(self.settings, self._nonce)
-        return HandshakeSession(self.settings, self._nonce, self.recipes)
+        return HandshakeSession(self.settings, self._nonce, self.recipes, self.challenges())
 
     def crash(self, down_ns: int) -> None:
         """The process ends now, and a new one starts later."""
         self.core.say("gate", f"dies, next life in {down_ns // MS} ms")
+        self.disk.crash()
         self.oracle.gate_died()
         self.died()
-        self.disk.crash()
         self.session, self.link, self.port, self.due_ns = None, None, None, FAR_NS
         self.core.at(self.core.now + down_ns, self.start)
 
@@ -258,6 +264,8 @@ class Gate:
             self.disk.submit(action.rows, action.ticket)
         elif isinstance(action, Latch):
             self._latch(action.why)
+        elif isinstance(action, Kept):
+            self.disk.keep(action.content)
         elif isinstance(action, Withdraw) and self.link is not None:
             self.link.withdraw(action.key)
         elif isinstance(action, Discard) and self.link is not None:

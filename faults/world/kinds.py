@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal, cast
 
-Where = Literal["line", "robot", "frame", "inspector", "disk", "process", "part"]
+Where = Literal["line", "robot", "frame", "inspector", "disk", "process", "part", "challenge"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,11 @@ part weld_again C11 0
 part weld_unknown A09 0
 part part_abandoned - 0
 part part_again C11 0
+challenge challenge_order - 0
+challenge challenge_name - 0
+challenge challenge_part_forgotten - 0
+challenge challenge_blind - 0
+challenge wall_clock E08 0
 """
 
 
@@ -99,7 +104,8 @@ def _kinds() -> dict[str, Kind]:
 
 KINDS: dict[str, Kind] = _kinds()
 PART = "part"
-"""Kinds of that place are drawn by the robot's program, in cells with recipes only; their weight is 0."""
+"""Kinds of that place are drawn by the robot's program, in cells with recipes only, and those of `challenge` by the person who shows
+challenge parts; their weight is 0."""
 CLOCK = "robot_clock"
 """A robot whose clock runs fast or slow: drawn per run, not per cycle."""
 ROWS: tuple[str, ...] = tuple(sorted({row for kind in KINDS.values() for row in kind.rows}))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from edge.contract import InspectorState, Outcome, Report
 from edge.gate.messages import Ack, Done, Message, PartQuery, Trigger
-from edge.gate.rows import Disposition, DispositionRow, Row
+from edge.gate.rows import Disposition, DispositionRow, EventRow, Row, TriggerRow, VerdictRow
+from faults.world.challenge_oracle import ChallengeOracle
 from faults.world.core import FAR_NS, MS, Core, Violation
 from faults.world.disk import Disk, Key
 from faults.world.part_oracle import PartOracle
@@ -33,6 +34,8 @@ class Shown:
     """What the recipe says it is, when the trigger does not."""
     query: bool = False
     """No weld, but the question for the whole part."""
+    blind: bool = False
+    """The networks take it for the opposite of what it is (a challenge part only)."""
     void: str = ""
     """Why no frame of it may be accepted, though the weld is good: the trigger itself is wrong."""
 
@@ -43,6 +46,7 @@ class Oracle:
     def __init__(
         self, core: Core, disk: Disk, *, budget_ns: int, robot_budget_ns: int, push: bool, parts: PartOracle | None = None
     ) -> None:
+        self.challenge: ChallengeOracle | None = None
         self.core, self.disk, self.parts = core, disk, parts
         self.budget_ns, self.robot_budget_ns, self.push = budget_ns, robot_budget_ns, push
         self.life = 0
@@ -61,6 +65,8 @@ class Oracle:
         self._answered_in: dict[Key, int] = {}
         self._closed: set[Key] = set()
         self._said: dict[Key, set[str]] = {}
+        self._heard: dict[Key, set[str]] = {}
+        """What the robot did, as far as that reached the gate."""
         self._contradicted: dict[Key, int] = {}
         self._passed: set[Key] = set()
         self._work: dict[tuple[str, str], dict[str, Shown]] = {}
@@ -121,6 +127,8 @@ class Oracle:
     def state_delivered(self, state: InspectorState | None) -> None:
         """The inspector's state as the gate knows it now; None: not connected or not said yet."""
         self._state = state
+        if self.challenge is not None and state is not None and state.ready:
+            self.challenge.bundle(state.bundle)
 
     def report_delivered(self, report: Report, shown: Shown | None) -> None:
         """A report reaches the gate; it proves something only when it is sound and its inspector is ready with that bundle."""
@@ -139,6 +147,7 @@ class Oracle:
         if isinstance(message, Trigger | PartQuery):
             self._arrived.setdefault((message.session, message.sequence), self.core.now)
         elif isinstance(message, Ack):
+            self._heard.setdefault((message.session, message.sequence), set()).add(message.done.value)
             self._confirmed(message)
 
     def _confirmed(self, ack: Ack) -> None:
@@ -158,12 +167,35 @@ class Oracle:
                 self.core.say("record", repr(row))
             if isinstance(row, DispositionRow):
                 self._closed.add((row.session, row.sequence))
+            if self.challenge is not None:
+                self._challenged(self.challenge, row)
+
+    def _challenged(self, challenge: ChallengeOracle, row: Row) -> None:
+        if isinstance(row, TriggerRow):
+            challenge.opened(row)
+        elif isinstance(row, VerdictRow):
+            if row.outcome == Outcome.ACCEPT.value:
+                challenge.accepts(row)
+            elif row.reason == "DEFECT":
+                challenge.wrong((row.session, row.sequence))
+        elif isinstance(row, EventRow):
+            if row.kind == "recipe" and not row.reason:
+                challenge.changed_over(row.detail.rpartition(" ")[2])
+        elif isinstance(row, DispositionRow):
+            key = (row.session, row.sequence)
+            shown = self._shown.get(key)
+            if row.done == Disposition.REFUSED.value:
+                challenge.refused(key)
+            elif shown is not None and shown.proved_ns is not None and not shown.blind and row.done in self._heard.get(key, ()):
+                challenge.closed(key, self._answers.get(key, b""), row.done)
 
     def gate_died(self) -> None:
         """The process ended without closing anything."""
         self._dead.add(self.life)
         self._state = None
         self.latched = bool(self.disk.latched)
+        if self.challenge is not None:
+            self.challenge.died(lambda key: key in self.disk.triggers)
 
     def gate_stopped(self) -> None:
         """The process ended in order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge.gate.messages import ChangeOver, Message, PartQuery, Trigger
@@ -22,6 +23,8 @@ class PartOracle:
     """Fed with what reaches and leaves the gate; `accepted` holds triggers whose ACCEPT the robot confirmed."""
 
     def __init__(self, preset: str) -> None:
+        self.is_reserved: Callable[[str], bool] = lambda _part: False
+        """Whether a part of this name is no part of production."""
         self._preset = preset
         self._highest: dict[str, int] = {}
         self._active: dict[str, str] = {}
@@ -39,9 +42,13 @@ class PartOracle:
         """Whether the recipe of that session can be told from outside."""
         return session not in self._unsure
 
+    def recipe(self, session: str) -> str:
+        """Name of the recipe that is active in this session, or empty."""
+        return self._active.get(session, self._preset)
+
     def welds(self, session: str) -> tuple[str, ...]:
         """Welds of the recipe that is active in this session."""
-        recipe = RECIPES.get(self._active.get(session, self._preset))
+        recipe = RECIPES.get(self.recipe(session))
         return recipe.welds if recipe is not None else ()
 
     def received(self, message: Message) -> None:
@@ -71,6 +78,8 @@ class PartOracle:
             self._active[change.session] = change.recipe
 
     def _shown(self, trigger: Trigger, parts: dict[str, _Part]) -> None:
+        if self.is_reserved(trigger.part):
+            return
         if trigger.weld in self.welds(trigger.session) and (trigger.part in parts or len(parts) < MAX_OPEN):
             part = parts.setdefault(trigger.part, _Part())
             key = (trigger.session, trigger.sequence)
@@ -93,6 +102,8 @@ class PartOracle:
         """The verdict on a weld leaves."""
         self._answers[key] = frame
         known = self._of.get(key)
+        if self.is_reserved(frame.split(b",", 4)[3].decode("ascii")):
+            return
         if known is None and key[0] not in self._unsure and b",ACCEPT," in frame:
             raise Violation("false accept", f"ACCEPT for {key}, a weld that the active recipe does not have or that has no room")
         if known is None or b",DEFECT" not in frame:

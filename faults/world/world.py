@@ -11,9 +11,12 @@ from typing import Literal
 import msgspec
 
 from edge.config import GateConfig
+from edge.gate.challenge import Challenges
 from edge.gate.messages import Framing
 from edge.gate.settings import settings_from
 from faults.world.cell import Cell
+from faults.world.challenge import Challenger, ToShow, Wall, rule_for
+from faults.world.challenge_oracle import ChallengeOracle
 from faults.world.core import MS, Core, Violation
 from faults.world.disk import Disk
 from faults.world.gate import Gate
@@ -25,7 +28,7 @@ from faults.world.program import QUERY, RECIPES, Program, Step
 from faults.world.robot import Robot
 from sim.robot_protocol import RobotProtocol
 
-Profile = Literal["handshake", "handshake-degraded", "handshake-parts", "push"]
+Profile = Literal["handshake", "handshake-degraded", "handshake-parts", "push", "handshake-challenge", "parts-challenge"]
 BUDGET_MS, ROBOT_BUDGET_MS, HEARTBEAT_MS = 100, 120, 80
 RATES = (1.0, 1.0, 1.0, 0.97, 1.03, 0.9, 1.1)
 """The robot's clock against the gate's."""
@@ -67,9 +70,10 @@ class World:
         settings = settings_from(_config(push=self.push, framing=framing))
         budget_ns, robot_budget_ns = settings.budget_ns, ROBOT_BUDGET_MS * MS
         self.disk = Disk(self.core)
-        preset = self.core.pick(("", "door", "hood")) if profile == "handshake-parts" else ""
+        with_parts = "parts" in profile
+        preset = self.core.pick(("", "door", "hood")) if with_parts else ""
         settings = msgspec.structs.replace(settings, recipe=preset)
-        parts = PartOracle(preset) if profile == "handshake-parts" else None
+        parts = PartOracle(preset) if with_parts else None
         self.oracle = Oracle(self.core, self.disk, budget_ns=budget_ns, robot_budget_ns=robot_budget_ns, push=self.push, parts=parts)
         self.line = Line(self.core, self._to_gate, self._to_robot)
         self.gate = Gate(self.core, line=self.line, disk=self.disk, oracle=self.oracle, settings=settings, framing=framing)
@@ -87,10 +91,28 @@ class World:
         )
         self.gate.recipes = RECIPES if parts is not None else None
         self.program = Program(self.core, preset, lambda: self.robot.protocol, self.robot.change_over) if parts is not None else None
+        self.challenger = self._challenger() if profile.endswith("challenge") else None
         self.cycles = self.wanted = self.bad = 0
         self._last: Shown | None = None
         self._draw = _PUSH_DRAW if self.push else _DRAW
         self._wire()
+
+    def _challenger(self) -> Challenger:
+        """The rule of challenge parts for gate and oracle, and the person who shows them."""
+        parts, wall = self.oracle.parts, Wall(self.core)
+        rule = rule_for(self.core, recipes=parts is not None)
+        self.oracle.challenge = oracle = ChallengeOracle(self.core, rule, wall, self._recipe_of)
+        if parts is not None:
+            parts.is_reserved = oracle.is_reserved
+        preset = self.gate.settings.recipe
+        self.gate.challenges = lambda: Challenges(rule, boot="boot", wall=wall.ns, recipe=preset)
+        return Challenger(self.core, rule, wall, lambda: self.program.recipe if self.program is not None else "")
+
+    def _recipe_of(self, session: str) -> str | None:
+        parts = self.oracle.parts
+        if parts is None:
+            return ""
+        return parts.recipe(session) if parts.knows(session) else None
 
     def _wire(self) -> None:
         cell, gate, robot = self.cell, self.gate, self.robot
@@ -186,20 +208,35 @@ class World:
     def _next_weld(self) -> Shown | None:
         if self.cycles >= self.wanted:
             return None
-        step = self.program.step() if self.program is not None else None
-        if self.program is not None and step is None:
-            return None
         core = self.core
+        special = self._challenge_part()
+        step = self.program.step() if self.program is not None and special is None else None
+        if self.program is not None and special is None and step is None:
+            return None
         self.cycles += 1
         core.cycle = self.cycles
-        good = core.chance() < (0.5 if step is None else 0.85)
+        good = core.chance() < (0.5 if step is None else 0.85) if special is None else special.good
         self.bad += not good
-        shown = self._plain(good) if step is None else self._step(step, good)
+        shown = self._special(special) if special is not None else self._plain(good) if step is None else self._step(step, good)
         self._faults(shown)
         if core.log is not None:
             core.say("robot", f"shows {shown}")
         self._last = shown
         return shown
+
+    def _challenge_part(self) -> ToShow | None:
+        if self.challenger is None:
+            return None
+        session = self.gate.session
+        status = session.challenge(self.core.now) if session is not None else None
+        return self.challenger.step(asked=status is not None and not status.accepting)
+
+    def _special(self, special: ToShow) -> Shown:
+        """A weld of a challenge part; a recipe says of it what it says of any part."""
+        recipe = RECIPES.get(self.program.recipe) if self.program is not None else None
+        planned = (recipe.typology(special.weld) if recipe is not None else None) or "T2"
+        begun_ns = self.core.now
+        return Shown(self.cycles, special.part, special.weld, None, special.good, begun_ns, planned=planned, blind=special.blind)
 
     def _plain(self, good: bool) -> Shown:
         """A weld that was never there before."""
@@ -248,7 +285,8 @@ class World:
 
     def _same_weld(self, shown: Shown) -> None:
         """The robot shows a weld under the names of the one before: its frame counts for nothing any more."""
-        if self._last is not None and not (self._last.query or shown.query):
+        reserved = self.oracle.challenge.is_reserved if self.oracle.challenge is not None else lambda _part: False
+        if self._last is not None and not (self._last.query or shown.query or reserved(shown.part) or reserved(self._last.part)):
             self.core.injected("same_weld")
             last = self._last
             shown.part, shown.weld, shown.typology, shown.planned = last.part, last.weld, last.typology, last.planned

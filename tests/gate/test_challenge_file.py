@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -126,7 +125,7 @@ def test_a_disk_that_does_not_take_it_is_an_event_and_no_fault_of_the_records(tm
     recorder.keep(Kept(CONTENT))
     _until(lambda: ChallengeFile(tmp_path / "records.db").load() == PASSED)
     assert recorder.close()
-    os.stat(blocked)
+    assert blocked.is_file()
 
 
 # the rule and the recipes
