@@ -22,6 +22,7 @@ _APART = {
     "flips": "bench.flips",
     "records": "bench.records_bench",
     "storm": "bench.storm",
+    "curve": "bench.curve_cost",
     "explain": "bench.explain_bench",
     "pointing": "bench.pointing",
     "recipes": "bench.recipes",

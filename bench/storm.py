@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -127,9 +128,8 @@ def besiege(
             try:
                 line.start_daemons()
                 driver.wait_ready(READY_S)
-                for image in bundle.accepted[:UNLIKE]:
-                    driver.inspect(image, exposure_s=EXPOSURE_S)
-                images, welds = bundle.accepted, max(1, int(seconds * 1000 / every_ms))
+                images, welds = itertools.cycle(bundle.accepted), max(1, int(seconds * 1000 / every_ms))
+                phase("warm", driver, images, UNLIKE, every_ms)
                 crowd.wait(driver)
                 before = phase("before", driver, images, welds, every_ms)
                 crowd.storm()
@@ -151,12 +151,12 @@ def line_spec(folder: Path, bundle: SignedBundle, direction: Direction, camera: 
     return LineSpec(folder=folder, bundle=bundle.path, key=bundle.key, budget_ms=200, endpoint=endpoint, camera_table=table)
 
 
-def phase(name: str, driver: Driver, images: NDArray[np.uint8], welds: int, every_ms: float) -> Phase:
+def phase(name: str, driver: Driver, images: Iterator[NDArray[np.uint8]], welds: int, every_ms: float) -> Phase:
     """`welds` good welds, one per `every_ms`."""
     taken: list[float] = []
     missing, reasons = 0, Counter[str]()
-    for number in range(welds):
-        cycle = driver.inspect(images[number % len(images)], exposure_s=EXPOSURE_S)
+    for _ in range(welds):
+        cycle = driver.inspect(next(images), exposure_s=EXPOSURE_S)
         if cycle.verdict is None:
             missing += 1
             driver.renew(READY_S)
