@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.config import Config
-from edge.config.reload import changes, reread
 from edge.errors import CordonError
 from edge.gate.challenge_start import challenges_of
 from edge.gate.recipe import RecipeBook, load_recipes
@@ -99,6 +98,8 @@ class Reload:
             self._wake()
 
     def _fresh(self) -> Running | str:
+        from edge.config.reload import reread  # noqa: PLC0415 - a millisecond that the gate's start need not spend
+
         if self._path is None:
             return "this gate was not started from a file"
         config, digest = reread(self._path, self.running.config)
@@ -134,6 +135,8 @@ class Reload:
         self._take(new, now_ns)
 
     def _take(self, new: Running, now_ns: int) -> None:
+        from edge.config.reload import changes  # noqa: PLC0415 - loaded by now
+
         before, self.running, self._pending, self._hindrance = self.running, new, None, ""
         book, gate = new.recipes, new.config.gate
         self._recorder.configured(new.hash, gate.storage)
