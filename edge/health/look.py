@@ -113,6 +113,28 @@ def _each(state: GateState) -> list[Objection]:
     return found
 
 
+def warnings(seen: Look) -> list[str]:
+    """What does not stop the line, and should be seen to before it does."""
+    state, shown = seen.gate_state, seen.inspector_state
+    found = []
+    if state is not None and seen.gate.found == "alive":
+        store = state.store
+        if 0 <= store.free_bytes < state.alarm_mb * 2**20:
+            found.append(f"{store.free_bytes / 2**20:.0f} MiB left for records, gate.storage.alarm_mb is {state.alarm_mb:g}")
+        if store.lost:
+            found.append(f"{store.lost} rows of the record are lost")
+        if state.log_dropped:
+            found.append(f"{state.log_dropped} lines of the gate's log were dropped: nobody took them")
+    if shown is not None and seen.inspector.found == "alive":
+        if shown.notice:
+            found.append(shown.notice)
+        if shown.archive is not None and shown.archive.lost:
+            found.append(f"{shown.archive.lost} images were not archived")
+    if seen.inspector.broken:
+        found.append("the inspector keeps no numbers any more; its log says why")
+    return found
+
+
 FIRST = ("LATCHED", "RECORD_FAULT", "INSPECTOR_DOWN", "GPU_FAULT", "ENGINE_FAILED", "BUNDLE_FAULT", "TOO_SLOW", "NOT_READY")
 """What a person sees to before anything else."""
 

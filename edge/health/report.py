@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.health.look import Answer, Look, answer
+from edge.health.look import Answer, Look, answer, warnings
 from edge.health.reader import Found, Reading, Times
 from edge.health.words import ArchiveShown, GateState, InspectorShown, Store
 
@@ -140,6 +140,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     answer: Answer
     why: tuple[WhyNot, ...]
+    warnings: tuple[str, ...]
+    """What does not stop the line, and should be seen to before it does."""
     gate_process: Process
     gate: Gate | None
     inspector_process: Process
@@ -156,6 +158,7 @@ def report(seen: Look, temperatures_c: dict[str, float]) -> Report:
         at=_iso(time.time_ns()),
         answer=said,
         why=tuple(WhyNot(reason=why.reason, text=why.text, remedy=why.remedy) for why in whys),
+        warnings=tuple(warnings(seen)),
         gate_process=_process(seen, seen.gate),
         gate=None if gate is None else _gate(seen, gate),
         inspector_process=_process(seen, seen.inspector),

@@ -34,6 +34,8 @@ def _lines(report: Report) -> Iterator[str]:
         if number:
             yield f"  also: {why.text}"
         yield f"  do:   {why.remedy}"
+    for text in report.warnings:
+        yield f"  note: {text}"
     if report.gate is not None and report.gate_process.found == "alive":
         yield ""
         yield from _gate(report.gate, report.gate_process)
@@ -97,8 +99,6 @@ def _inspector(inspector: Inspector | None, process: Process) -> Iterator[str]:
     )
     yield _row("inspector", f"pid {process.pid}, {state}, {bundle}")
     yield _row("", f"{_bytes(inspector.rss_bytes)} of memory, {inspector.undelivered} messages not delivered")
-    if inspector.notice:
-        yield _row("BUNDLE", inspector.notice)
     for camera in inspector.cameras:
         alive = "alive" if camera.alive else "SILENT"
         lost, refused = _of_camera(process, camera.name)

@@ -180,7 +180,7 @@ def test_a_file_cut_short_anywhere_raises_nothing(tmp_path: Path) -> None:
 def test_readers_at_full_speed_never_see_numbers_that_do_not_belong_together(tmp_path: Path) -> None:
     path = tmp_path / "gate.health"
     process = writer(path, COUNT)
-    until_s, seen = time.monotonic() + 1.5, 0
+    until_s, seen = time.monotonic() + 1.0, 0
     try:
         while time.monotonic() < until_s:
             found = read(path)
@@ -227,7 +227,7 @@ def test_a_state_that_is_not_whole_is_none(tmp_path: Path) -> None:
 
 
 def test_writers_killed_at_random_leave_a_file_that_is_whole_or_says_that_it_is_not(tmp_path: Path) -> None:
-    for number in range(3):
+    for number in range(2):
         path = tmp_path / f"{number}.health"
         process = writer(path, COUNT)
         time.sleep(0.01 + number * 0.013)

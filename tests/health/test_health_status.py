@@ -18,7 +18,7 @@ from edge.health.look import REMEDIES, answer, look
 from edge.health.report import Report, report
 from edge.health.screen import page
 from edge.health.status import folder_of, status_main
-from edge.health.words import Camera, GateState, InspectorSaid, InspectorShown, Store
+from edge.health.words import ArchiveShown, Camera, GateState, InspectorSaid, InspectorShown, Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,6 +93,17 @@ def test_the_first_line_names_what_to_see_to_first(box: Box, state: GateState, i
     box.say(msgspec.structs.replace(state, at_ns=time.monotonic_ns()), inspector)
     assert begins in first(box)
     assert shown(box).splitlines()[1].startswith("  do:   ")
+
+
+def test_what_does_not_stop_the_line_yet_is_noted_below_the_answer(box: Box) -> None:
+    archive = ArchiveShown(lost=3)
+    box.say(gate_state(store=Store(free_bytes=1 << 20, lost=2), log_dropped=9), inspector_state(notice="version 6 judges", archive=archive))
+    notes = [line for line in shown(box).splitlines() if line.startswith("  note: ")]
+    assert first(box) == "ACCEPTING"
+    for number, words in enumerate(("1 MiB left for records", "2 rows", "9 lines", "version 6 judges", "3 images")):
+        assert words in notes[number]
+    assert len(notes) == 5
+    assert "note: " not in shown(box.say())
 
 
 def test_a_dead_inspector_is_told_from_one_that_never_was(box: Box) -> None:
