@@ -300,7 +300,7 @@ def test_a_gate_that_does_not_read_gets_no_report_of_a_bundle_it_was_not_told_of
         cell.daemon.step()
     for _ in range(3):
         cell.daemon.step()
-    assert cell.daemon._loaded.bundle == first
+    assert cell.daemon._loaded.bundle == cell.daemon._status.loaded.bundle == first
     cell.until(lambda: announced(cell) == new)
     assert cell.daemon._loaded.bundle == new
 
