@@ -265,6 +265,12 @@ class Challenges:
         if changed_over and self._passed is not None and self._other_recipe(self._passed):
             self._void(f"change-over to {recipe}")
 
+    def recipe_edited(self, recipe: str) -> None:
+        """The file of recipes says something else of the active one (or has it no more, and this one is active)."""
+        self._recipe, self._proofs, self._epoch = recipe, {}, self._epoch + 1
+        if self._passed is not None:
+            self._void("the recipes were edited")
+
     def _other_recipe(self, passed: Passed) -> bool:
         """Whether it was passed under a recipe that says nothing about the active one."""
         if passed.recipe == self._recipe:

@@ -156,12 +156,12 @@ class RobotSession(GateSession):
         super().configured(settings, recipes, now_ns)
         if self._parts is None or recipes is None:
             return
-        active = self._parts.active
+        before = self._parts.recipe
         self._parts.replace(recipes, settings.recipe)
         if self.session is None:
             self._parts.forget()
-        if self._challenges is not None and self._parts.active != active:
-            self._challenges.recipe_is(self._parts.active, changed_over=True)
+        if self._challenges is not None and self._parts.recipe != before:
+            self._challenges.recipe_edited(self._parts.active)
             self._tell_challenges(now_ns)
 
     def _nak(self, session: str, sequence: int, reason: Refusal, now_ns: int) -> None:

@@ -471,6 +471,20 @@ def test_a_whole_part_is_accepted_while_the_challenge_counts() -> None:
     assert driven.part_verdicts[-1].outcome is Outcome.ACCEPT
 
 
+def test_a_recipe_that_was_edited_ends_it_and_others_do_not() -> None:
+    driven = planned()
+    driven.challenge(1)
+    same = {"R1": a_recipe("R1"), "R2": a_recipe("R2", W1="T2", W3="T3")}
+    driven.do(driven.session.configured, driven.session.settings, same)
+    assert accepts(driven, 3)
+    driven.query(4, "P7")
+    driven.do(driven.session.configured, driven.session.settings, {"R1": a_recipe("R1", W1="T2", W3="T3"), "R2": same["R2"]})
+    assert not accepts(driven, 5)
+    assert "the recipes were edited" in detail(driven)
+    driven.challenge(6)
+    assert accepts(driven, 8)
+
+
 # time
 
 
