@@ -29,6 +29,8 @@ class Audit:
     by_bundle: Counter[str] = field(default_factory=Counter)
     changes: int = 0
     """Verdicts by another bundle than the verdict before."""
+    slowest_ms: float = 0.0
+    """Longest from a trigger's last byte to its verdict's last byte, as the gate wrote both down."""
     lost: list[str] = field(default_factory=list)
     mixed: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
@@ -58,8 +60,11 @@ def audit(records: Path, pair: Pair, told: dict[Key, Outcome | None]) -> Audit:
             found.by_bundle[row["bundle"]] += 1
             found.changes += bool(before) and row["bundle"] != before
             before = row["bundle"]
+    opened = {(row["session"], row["sequence"]): row["opened_ns"] for row in triggers}
     for row in done:
         _check_sent(row, told, found)
+        if row["sent_ns"] is not None:
+            found.slowest_ms = max(found.slowest_ms, (row["sent_ns"] - opened[row["session"], row["sequence"]]) / 1e6)
     return found
 
 
