@@ -12,14 +12,16 @@ from edge.bundles.store import Store
 from edge.config import load_config
 from edge.errors import CordonError
 from edge.inspector.machines import load
+from edge.inspector.proving import hold_to_budget
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prove the bundle `arguments[1]` under the configuration `arguments[0]`; 0 when every golden input agreed."""
+    """Prove the bundle `arguments[1]` under the configuration `arguments[0]`; 0 when every golden input agreed, and within the budget."""
     try:
-        config = load_config(Path(arguments[0])).inspector
-        bundle = Store(policy=Policy.of(config)).open(arguments[1], loading=False)
-        loaded = load(bundle, config, progress=lambda _: None)
+        config = load_config(Path(arguments[0]))
+        bundle = Store(policy=Policy.of(config.inspector)).open(arguments[1], loading=False)
+        loaded = load(bundle, config.inspector, progress=lambda _: None)
+        hold_to_budget(loaded, bundle, config, say=lambda _: None, between=lambda: None)
     except CordonError as exc:
         print(refused(exc))
         return 1

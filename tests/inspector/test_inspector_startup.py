@@ -16,10 +16,11 @@ from onnx import helper, numpy_helper
 from tiny import PUBLIC, TinyBundle, network
 
 from edge.bundle import open_bundle
+from edge.bundles.child import main
 from edge.bundles.policy import Policy
 from edge.bundles.state import Proof
 from edge.bundles.store import Store
-from edge.config import BundlesConfig, Config, GateConfig
+from edge.config import BundlesConfig, Config, GateConfig, load_config
 from edge.contract import Reason
 from edge.errors import BudgetError
 from edge.inspector.daemon import InspectorDaemon
@@ -28,6 +29,23 @@ from edge.inspector.startup import Contract, Room, line_ms, measure, require_fit
 from edge.inspector.startup_runs import EVERY, ROUTED, WorstCase
 
 FAST_LINE = {"baudrate": 4_000_000, "margin_ms": 0.0}
+CONFIG = """
+[gate]
+port = "/dev/null"
+records = "{folder}/r.db"
+socket = "{folder}/gate"
+budget_ms = 12
+margin_ms = 0
+baudrate = 4000000
+[inspector]
+trusted_keys = ["{key}"]
+threads = 1
+[inspector.bundles]
+folder = "{folder}/bundles"
+[[inspector.camera]]
+name = "cam"
+endpoint = "ipc://{folder}/cam"
+"""
 
 
 def slow_network(side: int) -> bytes:
@@ -107,6 +125,14 @@ def test_the_bundle_before_judges_in_the_place_of_one_that_is_too_slow(gate: Fak
         daemon.close()
     told = [state.fault for state in gate.states if state.fault_reason is not None]
     assert any("BudgetError: T2 cannot be judged within the budget" in text for text in told)
+
+
+def test_a_bundle_that_is_too_slow_here_is_not_activated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.toml").write_text(CONFIG.format(folder=tmp_path, key=PUBLIC))
+    config = load_config(tmp_path / "c.toml")
+    name = Store(policy=Policy.of(config.inspector)).install(slow_bundle(router=False).save(tmp_path / "new"))[0].hash
+    assert main([str(tmp_path / "c.toml"), name]) == 1
+    assert "BudgetError: T2 cannot be judged within the budget" in capsys.readouterr().out
 
 
 def test_the_same_bundle_fits_where_the_budget_is_long_enough(tmp_path: Path) -> None:
