@@ -257,7 +257,7 @@ def note(request: pytest.FixtureRequest, row: str, where: str, ended: Ended, hea
     target = os.environ.get("CORDON_FAILURES")
     if target:
         test = request.node.nodeid.rpartition("/")[2].partition("[")[0]
-        said = re.sub(r"^[-\d]+ [:,\d]+ cordon.inspector ", "", ended.said.replace(str(ended.folder), "BOX").removeprefix("cordon run: "))
+        said = re.sub(r"^time=.* text=", "", ended.said.replace(str(ended.folder), "BOX").removeprefix("cordon run: "))
         line = [row, where.replace(str(BUILD), "build"), said, str(ended.status), heard, f"{ended.seconds:.2f} s", test]
         with Path(target).open("a") as file:
             file.write(json.dumps(line) + "\n")
