@@ -54,6 +54,12 @@ TABLES = {
     },
 }
 """For each table of a health file its metric and how many words a label has; `other` fills what a label lacks."""
+FROM_ZERO: dict[str, tuple[tuple[str, ...], ...]] = {
+    "misses": (("NO_FRAME",), ("DEADLINE",), ("RECORD_LATE",), ("NOT_SENT",), ("SENT_LATE",)),
+    "events": tuple(("noise", kind) for kind in ("bad_crc", "too_long", "garbage", "echoed", "malformed")),
+    "failures": (("EngineError",), ("GpuError",)),
+}
+"""What an alert waits for is there before it happens: Prometheus sees no increase in a series that begins at 1."""
 
 
 def samples(seen: Look, temperatures_c: Mapping[str, float]) -> Iterator[Sample]:
@@ -102,7 +108,8 @@ def _process(seen: Look, name: str, reading: Reading) -> Iterator[Sample]:
     for counter, metric in COUNTERS[name].items():
         yield metric, (), float(reading.counters.get(counter, 0))
     for table, (metric, words) in TABLES[name].items():
-        for label, count in reading.tables.get(table, {}).items():
+        zeros = dict.fromkeys(FROM_ZERO.get(table, ()) if (name, table) != ("inspector", "events") else (), 0)
+        for label, count in {**zeros, **reading.tables.get(table, {})}.items():
             yield metric, (*label, *["other"] * words)[:words], float(count)
     for stage, times in reading.times.items():
         yield "cordon_stage_max_seconds", (name, stage), times.max_ns / NS_PER_S
@@ -141,6 +148,8 @@ def _inspector(seen: Look, shown: InspectorShown) -> Iterator[Sample]:
     yield "cordon_info", ("inspector", seen.inspector.release, "", shown.bundle[:12], version, shown.backend, ""), 1.0
     for camera in shown.cameras:
         yield "cordon_camera_alive", (camera.name,), float(camera.alive)
+        if (camera.name, "FRAME_GAP") not in seen.inspector.tables.get("events", {}):
+            yield "cordon_frame_events_total", (camera.name, "FRAME_GAP"), 0.0
         yield from _age("cordon_camera_heard_age_seconds", (camera.name,), seen.ago_s(camera.heard_ns))
     yield "cordon_undelivered_messages", (), float(shown.undelivered)
     yield "cordon_inspector_resident_bytes", (), float(shown.rss_bytes)

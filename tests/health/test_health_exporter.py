@@ -16,13 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge.config import MetricsConfig
 from edge.errors import ConfigError
+from edge.gate.codec import Counters
 from edge.health.box import Gpus, temperatures
 from edge.health.buckets import BUCKETS, end_ns
 from edge.health.exporter import collector
 from edge.health.look import look
 from edge.health.metrics import METRICS
 from edge.health.reader import Times
-from edge.health.samples import BOUNDS_NS, COUNTERS, TABLES, cumulative
+from edge.health.samples import BOUNDS_NS, COUNTERS, FROM_ZERO, TABLES, cumulative
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """\
@@ -108,6 +109,23 @@ def test_each_bound_counts_every_bucket_below_it() -> None:
     times = Times(BUCKETS, 0, 0, (1,) * BUCKETS, whole=True)
     ends = [end_ns(bucket) for bucket in range(BUCKETS)]
     assert cumulative(times) == [(bound / 1e9, ends.index(bound) + 1) for bound in BOUNDS_NS]
+
+
+def test_what_an_alert_waits_for_is_there_before_it_happens(box: Box) -> None:
+    found = values(exposed(box.say()))
+    for kind in ("NO_FRAME", "DEADLINE", "RECORD_LATE", "NOT_SENT", "SENT_LATE"):
+        assert value(found, "cordon_deadline_misses_total", kind=kind) == 0
+    assert value(found, "cordon_frame_events_total", camera="cam0", reason="FRAME_GAP") == 0
+    assert value(found, "cordon_engine_failures_total", kind="GpuError") == 0
+    assert value(found, "cordon_events_total", kind="noise", reason="bad_crc") == 0
+    assert ("cordon_frame_events_total", frozenset({("camera", "noise"), ("reason", "bad_crc")})) not in found
+    found = values(exposed(box.work(10)))
+    assert value(found, "cordon_deadline_misses_total", kind="NO_FRAME") == 2
+    assert value(found, "cordon_frame_events_total", camera="cam0", reason="FRAME_GAP") == 3
+
+
+def test_the_kinds_of_noise_are_the_codecs() -> None:
+    assert {kind for _, kind in FROM_ZERO["events"]} == set(Counters.__struct_fields__)
 
 
 def test_reasons_not_to_accept_are_series_of_their_own(box: Box) -> None:
