@@ -26,7 +26,13 @@ Fault: TypeAlias = Literal["nan", "truncate", "crc", "duplicate", "skip", "froze
 ALIVE_S = 0.2
 SUBSCRIBER_S = 30.0
 LATE_S = 1.0
-CONNECTION = ((zmq.HEARTBEAT_IVL, 1_000), (zmq.HEARTBEAT_TIMEOUT, 3_000), (zmq.HANDSHAKE_IVL, 3_000), (zmq.RECONNECT_IVL_MAX, 1_000))
+CONNECTION = (
+    (zmq.HEARTBEAT_IVL, 1_000),
+    (zmq.HEARTBEAT_TIMEOUT, 3_000),
+    (zmq.HANDSHAKE_IVL, 3_000),
+    (zmq.RECONNECT_IVL_MAX, 1_000),
+    (zmq.MAXMSGSIZE, 1_024),
+)
 """What every camera should set: a box that lost power is noticed, and one that comes back is found again."""
 
 
