@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--interval-ms", type=float, default=0.0, help="time between two triggers (default: as fast as answers come)")
     parser.add_argument("--wait-s", type=float, default=120.0, help="how long to wait for the gate to be ready (default %(default)s)")
     parser.add_argument("--welds", type=Path, help="CSV with the columns part, weld and optionally typology and truth")
+    parser.add_argument(
+        "--challenge", type=Path, help="CSV as --welds: challenge parts, shown first and without a query for the whole part"
+    )
     parser.add_argument("--count", type=int, default=10, help="without --welds: number of triggers (default %(default)s)")
     parser.add_argument("--part", default="P0001", help="without --welds: the part (default %(default)s)")
     parser.add_argument("--capture", help="ZeroMQ endpoint of the simulated camera's capture requests")
@@ -103,10 +106,11 @@ def _wait_for_gate(robot: Robot, wait_s: float) -> None:
 
 def _work(robot: Robot, welds: list[dict[str, str]], capture: CaptureRequests | None, arguments: argparse.Namespace) -> None:
     counts: Counter[str] = Counter()
+    challenge = read_welds(arguments.challenge) if arguments.challenge else []
     results = arguments.results.open("w", encoding="utf-8") if arguments.results else None
     try:
         due_s = time.monotonic()
-        for weld in _plan(welds, arguments.recipe):
+        for weld in [*challenge, *_plan(welds, arguments.recipe)]:
             robot.wait_session(5.0)
             result = _one(robot, weld, capture, arguments.recipe)
             what = "welds" if weld["weld"] else "parts"

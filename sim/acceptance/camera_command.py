@@ -20,7 +20,7 @@ from sim.acceptance.trial import Nobody
 from sim.robot_command import read_welds
 
 
-class _ByHand(Nobody):
+class ByHand(Nobody):
     """Asks the person at the terminal; nothing has to be served meanwhile."""
 
     def do(self, what: str) -> bool:
@@ -49,7 +49,7 @@ def _listen(source: Source, report: Report, arguments: argparse.Namespace) -> No
     requests = Requests(arguments.capture, _welds(arguments.welds)) if arguments.capture else None
     listening = Listening(frames=arguments.frames, wait_s=arguments.wait_s, frame_ms=arguments.frame_ms)
     try:
-        observer = _ByHand() if arguments.by_hand else Nobody()
+        observer = ByHand() if arguments.by_hand else Nobody()
         accept_camera(source, listening, report, observer=observer, requests=requests, tell=lambda text: print(text, flush=True))
     finally:
         if requests is not None:
