@@ -1,4 +1,4 @@
-"""Fuzzing the two TOML files a person edits: each is refused with a ConfigError that says why, or every value is in its range.
+"""Fuzzing the two TOML files a person edits: each is refused with a ConfigError that says why and where, or every value is in its range.
 
 An input is one byte of choices and the file.
 """
@@ -15,8 +15,10 @@ from pathlib import Path
 import msgspec
 
 from edge.config import NAME, Config, load_config
-from edge.errors import ConfigError
+from edge.config.lines import KeyPath, lines_of
+from edge.errors import ConfigError, ConfigFileError
 from edge.gate.recipe import MAX_RECIPES, MAX_WELDS, RecipeBook, load_recipes
+from edge.toml import parse_toml
 from fuzz.harness import explained, timed
 
 RECIPES = 1
@@ -29,6 +31,7 @@ def check(data: bytes) -> None:
     path = _file()
     path.write_bytes(data[1:])
     recipes = bool(data[0] & RECIPES)
+    _check_lines(data[1:])
     loaded = timed(lambda: _loaded(path, recipes=recipes))
     if loaded is not None:
         assert loaded == _loaded(path, recipes=recipes)
@@ -50,7 +53,41 @@ def _loaded(path: Path, *, recipes: bool) -> Config | RecipeBook | None:
         return load_recipes(path) if recipes else load_config(path)
     except ConfigError as exc:
         explained(exc)
+        if isinstance(exc, ConfigFileError):
+            _check_mistakes(exc, path.read_bytes())
         return None
+
+
+def _check_mistakes(error: ConfigFileError, data: bytes) -> None:
+    """Each is told once, names its remedy, and stands on a line of the file; what is shown of a value is short."""
+    assert error.mistakes
+    lines = data.count(b"\n") + 1
+    for mistake in error.mistakes:
+        assert mistake.what
+        assert mistake.remedy
+        assert mistake.line is None or 1 <= mistake.line <= lines
+        assert len(mistake.seen or "") < 400
+    keys = [mistake.key for mistake in error.mistakes]
+    assert len(set(keys)) == len(keys)
+
+
+def _check_lines(data: bytes) -> None:
+    """Every key and list entry that the reader finds has a line, and nothing else has."""
+    try:
+        text = data.decode("utf-8")
+        tables = parse_toml(data)
+    except (ValueError, RecursionError):
+        return
+    found = lines_of(text)
+    assert set(found) == set(_paths(tables, ()))
+    assert all(1 <= line <= text.count("\n") + 1 for line in found.values())
+
+
+def _paths(value: object, path: KeyPath) -> Iterator[KeyPath]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for part, below in inner:
+        yield (*path, part)
+        yield from _paths(below, (*path, part))
 
 
 def _check_config(config: Config) -> None:

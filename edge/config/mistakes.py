@@ -11,12 +11,14 @@ import msgspec
 from edge.config.checks import Refusal, collecting
 from edge.config.hints import entry_of, near, remedy_for, struct_in, unit_hint, wanted
 from edge.config.lines import KeyPath, lines_of
-from edge.config.places import dotted, found_at, homes, resolved, spoken
+from edge.config.places import dotted, fields_of, found_at, homes, resolved, spoken
 from edge.config.toml_text import shown
 from edge.errors import ConfigError, ConfigFileError, Mistake
 
 PLACEHOLDERS: tuple[tuple[type, object], ...] = ((str, "-"), (Path, Path("-")), (bool, False), (int, 0), (float, 0.0))
 """Stand in for values that are missing or of the wrong type, so that the rest of their table can be checked all the same."""
+MOST_HINTS = 30
+"""So many mistakes are looked at for names that resemble theirs; who has more has another kind of file."""
 DecHook = Callable[[type[Any], Any], Any]
 
 
@@ -39,7 +41,7 @@ class _Walk:
         if not isinstance(raw, Mapping):
             self._add(path, "must be a table", f"Write [{dotted(path)}] and its keys below", seen=shown(raw))
             return None
-        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        fields = {field.encode_name: field for field in fields_of(kind)}
         for name in raw:
             if name not in fields:
                 self._unknown(name, fields, path)
@@ -116,8 +118,8 @@ class _Walk:
             self._add(where, "is not usable", refusal.remedy, seen=f"{shown(refusal.seen)}, the default")
 
     def _unknown(self, name: str, known: Iterable[str], path: KeyPath) -> None:
-        tables = homes(self._root, name)
-        hint = near(name, known)
+        tables = homes(self._root).get(name, [])
+        hint = near(name, known) if len(self.found) < MOST_HINTS else ""
         if tables and not hint:
             hint = f"It belongs into [{tables[0]}]" if len(tables) == 1 else f"It belongs into one of: {', '.join(tables)}"
         kind = f"is no key of [{dotted(path)}]" if path else "is no table of this file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -59,16 +60,27 @@ def spoken(path: KeyPath, raw: Mapping[str, Any]) -> str:
     return text
 
 
+@cache
+def fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The fields of a table; remembered, because their types are worked out anew each time."""
+    return msgspec.structs.fields(kind)
+
+
 def tables_of(root: type[msgspec.Struct], path: str = "") -> Iterator[tuple[str, type[msgspec.Struct]]]:
     """Every table of a file of this form with its dotted name, the root's own being empty."""
     yield path, root
-    for field in msgspec.structs.fields(root):
+    for field in fields_of(root):
         entry = entry_of(field.type)
         below = struct_in(field.type) or (struct_in(entry) if entry is not None else None)
         if below is not None:
             yield from tables_of(below, f"{path}.{field.encode_name}" if path else field.encode_name)
 
 
-def homes(root: type[msgspec.Struct], name: str) -> list[str]:
-    """The tables that have a key of this name."""
-    return [path for path, table in tables_of(root) if path and name in table.__struct_fields__]
+@cache
+def homes(root: type[msgspec.Struct]) -> Mapping[str, list[str]]:
+    """The tables that have a key, by the key's name."""
+    found: dict[str, list[str]] = {}
+    for path, table in tables_of(root):
+        for name in table.__struct_fields__ if path else ():
+            found.setdefault(name, []).append(path)
+    return found
