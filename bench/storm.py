@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,15 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from bench.driver import CAMERA as CAMERA_NAME
 from bench.driver import Driver
 from bench.line_run import SignedBundle
 from bench.storm_crowd import Mode
 from bench.timing import summary
 from edge.contract import Outcome
 from edge.curve_keys import CurvePair, new_curve_pair
+from edge.errors import SimulationError
+from edge.inspector.frame import encode_alive
 from sim.camera_keys import CameraKeys, Identity
 from sim.line import Line, LineSpec
 
@@ -66,13 +70,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Siege:
-    """One storm: how it came, what its crowd met, and the three phases."""
+    """One storm: how it came, what its crowd met, the three phases, and how long a camera that dropped out took to come back in it."""
 
     direction: Direction
     source: str
     mode: Mode
     crowd: dict[str, int]
     phases: tuple[Phase, ...]
+    back_s: float
 
     def rows(self) -> Iterator[str]:
         """Lines below HEADER."""
@@ -82,14 +87,14 @@ class Siege:
                 f"{self.direction:<10}{self.source:<10}{self.mode:<9}{phase.name:<8}{len(phase.taken_ms):>6}{phase.missing:>9}"
                 f"{phase.rejected:>7}{timing.p50_ms:>9.2f}{timing.p99_ms:>9.2f}{timing.max_ms:>9.2f}  {', '.join(phase.reasons)}"
             )
-        yield f"{'':<38}crowd: {json.dumps(self.crowd)}"
+        yield f"{'':<38}crowd: {json.dumps(self.crowd)}; a camera that dropped out: ACCEPT again after {self.back_s:.1f} s"
 
 
 class KeyedDriver(Driver):
     """A measuring robot whose camera has a key."""
 
     def __init__(self, spec: LineSpec, typology: str, keys: CameraKeys, *, connect: bool) -> None:
-        self._keys, self._connects = keys, connect
+        self._connects, self._endpoint = connect, spec.camera
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._identity = Identity(self._context, keys)
         super().__init__(spec.port, spec.camera, typology, distinct=False)
@@ -105,6 +110,30 @@ class KeyedDriver(Driver):
             self._identity.binding(camera)
             camera.bind(endpoint)
         return camera
+
+    def come_back(self, images: Iterator[NDArray[np.uint8]]) -> float:
+        """Lose the camera's connection and make a new one; seconds until a weld is accepted again. Raises SimulationError."""
+        began_s = time.monotonic()
+        if self._connects:
+            self._camera.close(linger=0)
+            self._camera = self.camera_socket(self._endpoint)
+        while time.monotonic() - began_s < READY_S:
+            if not self.session:
+                self.renew(READY_S)
+            self.say_alive()
+            self.idle(0.05)
+            cycle = self.inspect(next(images), exposure_s=EXPOSURE_S, deadline_s=0.5)
+            if cycle.verdict is None:
+                self.renew(READY_S)
+            elif cycle.verdict.outcome is Outcome.ACCEPT:
+                return time.monotonic() - began_s
+        raise SimulationError(
+            "a camera did not come back", seen=f"{READY_S:g} s", remedy="See `crowd`: did strangers take every connection?"
+        )
+
+    def say_alive(self) -> None:
+        """One alive message, which the box waits for before it is READY."""
+        self._camera.send_multipart(encode_alive(CAMERA_NAME, self._counter, time.time_ns()))
 
     def close(self) -> None:
         """Close the camera, its guard, and hang up."""
@@ -134,11 +163,12 @@ def besiege(
                 before = phase("before", driver, images, welds, every_ms)
                 crowd.storm()
                 during = phase("during", driver, images, welds, every_ms)
+                back_s = driver.come_back(images)
                 crowd.go()
                 after = phase("after", driver, images, welds, every_ms)
             finally:
                 driver.close()
-    return Siege(direction, source, mode, crowd.met, (before, during, after))
+    return Siege(direction, source, mode, crowd.met, (before, during, after), back_s)
 
 
 def line_spec(folder: Path, bundle: SignedBundle, direction: Direction, camera: CurvePair, port: int) -> LineSpec:
