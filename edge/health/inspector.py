@@ -82,6 +82,8 @@ class InspectorHealth:
         self._shown_ns = 0
         self._bundle = ""
         self._doing = "starting"
+        self._worst_ms: dict[str, float] = {}
+        self._room_ms = 0.0
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self.loading("starting")
 
@@ -99,6 +101,11 @@ class InspectorHealth:
         self._doing, now_ns = doing[:400], time.monotonic_ns()
         self._ledger.step(now_ns, time.time_ns())
         self._publish(self._common(now_ns))
+
+    @harmless
+    def measured(self, worst_ms: dict[str, float], room_ms: float) -> None:
+        """What the bundle that judges from now on takes at worst, by case, and what there is for it."""
+        self._worst_ms, self._room_ms = dict(worst_ms), room_ms
 
     @harmless
     def reported(self, report: Report, *, delivered: bool, sent_ns: int) -> None:
@@ -205,6 +212,8 @@ class InspectorHealth:
         return InspectorShown(
             at_ns=now_ns,
             step=self._doing,
+            worst_ms=self._worst_ms,
+            room_ms=self._room_ms,
             rss_bytes=resident,
             faults_major=usage.ru_majflt,
             faults_minor=usage.ru_minflt,

@@ -81,6 +81,8 @@ METRICS = (
     Metric("cordon_archive_lost_total", "counter", "Images that could not be"),
     Metric("cordon_archive_used_bytes", "gauge", "Size of the archive"),
     Metric("cordon_archive_free_bytes", "gauge", "Room on its disk"),
+    Metric("cordon_inspector_worst_case_seconds", "gauge", "What a frame takes at worst, measured at start", ("typology",)),
+    Metric("cordon_inspector_room_seconds", "gauge", "What budget, wire, record and camera leave for it"),
     Metric("cordon_inspector_resident_bytes", "gauge", "Memory of the inspector"),
     Metric("cordon_inspector_page_faults_total", "counter", "Page faults of the inspector", ("kind",)),
     # the machine

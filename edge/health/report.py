@@ -128,6 +128,10 @@ class Inspector(msgspec.Struct, frozen=True, kw_only=True):
     notice: str
     cameras: tuple[CameraHeard, ...]
     archive: ArchiveShown | None
+    worst_ms: dict[str, float]
+    """What a frame takes at worst, by typology, as measured at start,"""
+    room_ms: float
+    """and what there is for it; 0: not measured yet."""
     rss_bytes: int
     faults_major: int
     faults_minor: int
@@ -242,6 +246,8 @@ def _inspector(seen: Look, shown: InspectorShown) -> Inspector:
         notice=shown.notice,
         cameras=tuple(cameras),
         archive=shown.archive,
+        worst_ms=shown.worst_ms,
+        room_ms=shown.room_ms,
         rss_bytes=shown.rss_bytes,
         faults_major=shown.faults_major,
         faults_minor=shown.faults_minor,

@@ -152,6 +152,10 @@ def _inspector(seen: Look, shown: InspectorShown) -> Iterator[Sample]:
             yield "cordon_frame_events_total", (camera.name, "FRAME_GAP"), 0.0
         yield from _age("cordon_camera_heard_age_seconds", (camera.name,), seen.ago_s(camera.heard_ns))
     yield "cordon_undelivered_messages", (), float(shown.undelivered)
+    for typology, worst_ms in shown.worst_ms.items():
+        yield "cordon_inspector_worst_case_seconds", (typology,), worst_ms / 1e3
+    if shown.worst_ms:
+        yield "cordon_inspector_room_seconds", (), shown.room_ms / 1e3
     yield "cordon_inspector_resident_bytes", (), float(shown.rss_bytes)
     yield "cordon_inspector_page_faults_total", ("major",), float(shown.faults_major)
     yield "cordon_inspector_page_faults_total", ("minor",), float(shown.faults_minor)

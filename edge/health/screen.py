@@ -99,6 +99,9 @@ def _inspector(inspector: Inspector | None, process: Process) -> Iterator[str]:
     )
     yield _row("inspector", f"pid {process.pid}, {state}, {bundle}")
     yield _row("", f"{_bytes(inspector.rss_bytes)} of memory, {inspector.undelivered} messages not delivered")
+    if inspector.worst_ms:
+        worst, name = max((ms, name) for name, ms in inspector.worst_ms.items())
+        yield _row("", f"{name}: {worst:.1f} ms at worst of {inspector.room_ms:.1f} ms, measured at start")
     for camera in inspector.cameras:
         alive = "alive" if camera.alive else "SILENT"
         lost, refused = _of_camera(process, camera.name)

@@ -125,6 +125,10 @@ class InspectorShown(msgspec.Struct, frozen=True, kw_only=True):
     """Why another bundle judges than the active one."""
     cameras: tuple[Camera, ...] = ()
     archive: ArchiveShown | None = None
+    worst_ms: dict[str, float] = {}
+    """What a frame takes at worst, by typology, as it was measured at start (docs/start-up.md),"""
+    room_ms: float = 0.0
+    """and what there is for it."""
     rss_bytes: int = 0
     faults_major: int = 0
     faults_minor: int = 0

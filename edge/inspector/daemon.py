@@ -150,11 +150,14 @@ class InspectorDaemon:
 
     def _load(self, starting: Starting) -> Loaded:
         try:
-            return starting.load()
+            loaded = starting.load()
         except CordonError as exc:
             self._health.ended(exc)
             self.close()
             raise
+        if starting.contract is not None:
+            self._health.measured(starting.contract.worst_ms, starting.contract.room.left_ms)
+        return loaded
 
     def _change(self, change: Successor | Restart) -> None:
         if isinstance(change, Restart):
@@ -164,6 +167,7 @@ class InspectorDaemon:
         old = [self._loaded, self._explainer]
         self._loaded, self._explainer = change.loaded, change.explainer
         self._rehearsal.change(self._loaded)
+        self._health.measured(change.contract.worst_ms, change.contract.room.left_ms)
         self._swap.free(old)
 
     # -- the gate

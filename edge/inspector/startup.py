@@ -68,6 +68,11 @@ class Contract:
         """Does every case?"""
         return self.slowest.needed_ms <= self.room.left_ms
 
+    @property
+    def worst_ms(self) -> dict[str, float]:
+        """What a frame needs at worst, by case."""
+        return {case.name: case.needed_ms for case in self.cases}
+
     def lines(self) -> tuple[str, ...]:
         """For the log: the room, then one line per case."""
         table = (f"{case.name}: {case.needed_ms:.2f} ms at worst of {case.runs} runs{_tries(case)}" for case in self.cases)
