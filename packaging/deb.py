@@ -32,7 +32,7 @@ Maintainer: Cordon <cordon@localhost>
 Section: science
 Priority: optional
 Installed-Size: {size}
-Depends: python{python}, libc6 (>= 2.35), libstdc++6, libgcc-s1, systemd (>= 249), udev, init-system-helpers
+Depends: python{python}, libc6 (>= 2.35), libstdc++6, libgcc-s1, systemd (>= 249), udev
 Description: weld inspection on the edge box between a 3D camera and a robot
  A scan comes in, ACCEPT or REJECT goes out, and never ACCEPT unless
  everything proved that it may be. For Python {python} of this distribution.
@@ -184,7 +184,7 @@ def settle(tree: Path, date: int) -> None:
     """The same rights and times whoever builds it."""
     for path in [tree, *tree.rglob("*")]:
         if not path.is_symlink():
-            plain = 0o755 if str(path.relative_to(tree)) in EXECUTABLE or ".so" in path.name else 0o644
+            plain = 0o755 if str(path.relative_to(tree)) in EXECUTABLE else 0o644
             path.chmod(0o755 if path.is_dir() else plain)
         os.utime(path, (date, date), follow_symlinks=False)
 

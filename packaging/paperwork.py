@@ -20,7 +20,8 @@ Cordon: weld inspection on the edge box between a 3D camera and a robot.
 
 The package also holds these Python packages as their makers publish them (wheels), unchanged, in
 /opt/cordon/lib. The licence is what each says of itself; its text, and those of the libraries inside
-it, are the files named.
+it, are the files named. Copyright: as each of them says. The Apache licence 2.0 is on every Debian too:
+/usr/share/common-licenses/Apache-2.0.
 
 The demonstration (/opt/cordon/share/demonstration) is made by Cordon itself: simulated welds, and
 networks trained on simulated welds.

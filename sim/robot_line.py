@@ -33,13 +33,8 @@ class PtyLine:
     """A pseudo-terminal; `link` becomes a symbolic link to the side the gate opens as its port."""
 
     def __init__(self, link: Path | None) -> None:
-        self._master, slave = os.openpty()
-        tty.setraw(slave)
-        self.path = os.ttyname(slave)
-        # Kept open, the slave would keep its exclusive flag after the gate died, and lock the next gate out.
-        os.close(slave)
-        os.set_blocking(self._master, False)
-        self._link = link
+        self._master, self.path = _terminal()
+        self._used, self._link = False, link
         if link is not None:
             _link(link, self.path)
 
@@ -50,13 +45,26 @@ class PtyLine:
     def read(self) -> bytes | None:
         """What arrived, empty when nothing did, None while nobody holds the other end."""
         try:
-            return os.read(self._master, 4096)
+            data = os.read(self._master, 4096)
         except BlockingIOError:
             return b""
         except OSError as exc:
-            if exc.errno == errno.EIO:
-                return None
-            raise
+            if exc.errno != errno.EIO:
+                raise
+            if self._used and self._link is not None:
+                self._renew(self._link)
+            return None
+        self._used = True
+        return data
+
+    def _renew(self, link: Path) -> None:
+        """On a pseudo-terminal, unlike on a device, the exclusive flag outlives a gate that was killed, and would lock out the next."""
+        fresh, self.path = _terminal()
+        os.dup2(fresh, self._master, inheritable=False)  # the same number: somebody may be polling it
+        os.close(fresh)
+        self._used = False
+        with contextlib.suppress(SimulationError):
+            _link(link, self.path)
 
     def write(self, data: bytes) -> bool:
         """Hand over a frame; False when the line took only a part of it or none."""
@@ -105,6 +113,16 @@ class DeviceLine:
     def close(self) -> None:
         """Give the device back."""
         self._port.close()
+
+
+def _terminal() -> tuple[int, str]:
+    """The end that stays here, not blocking, and the path of the other, which nobody holds yet."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    path = os.ttyname(slave)
+    os.close(slave)
+    os.set_blocking(master, False)
+    return master, path
 
 
 def _link(link: Path, target: str) -> None:

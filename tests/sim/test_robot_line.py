@@ -1,4 +1,6 @@
+import fcntl
 import os
+import termios
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,25 @@ def test_the_link_leads_to_the_side_the_gate_opens(tmp_path: Path) -> None:
     port.close()
     line.close()
     assert not (tmp_path / "robot").is_symlink()
+
+
+def test_the_exclusive_flag_of_a_killed_gate_locks_no_other_out(tmp_path: Path) -> None:
+    line = PtyLine(tmp_path / "robot")
+    watched = line.fileno()
+    killed = os.open(tmp_path / "robot", os.O_RDWR | os.O_NOCTTY)
+    fcntl.ioctl(killed, termios.TIOCEXCL)
+    os.write(killed, b"hello")
+    assert line.read() == b"hello"
+    before = line.path
+    os.close(killed)
+    assert line.read() is None
+    assert (line.fileno(), str((tmp_path / "robot").readlink())) == (watched, line.path)
+    assert line.path != before
+    port = SerialPort(str(tmp_path / "robot"), baudrate=115_200)
+    assert line.write(b"to the gate\r")
+    assert port.read() == b"to the gate\r"
+    port.close()
+    line.close()
 
 
 def test_a_newer_robot_takes_over_the_link_and_keeps_it(tmp_path: Path) -> None:
