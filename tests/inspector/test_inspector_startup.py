@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from cell_kit import FakeGate, listen, make_config
+from cell_kit import Cell, FakeGate, listen, make_config
 from onnx import helper, numpy_helper
 from tiny import PUBLIC, TinyBundle, network
 
@@ -23,6 +23,7 @@ from edge.bundles.store import Store
 from edge.config import BundlesConfig, Config, GateConfig, load_config
 from edge.contract import Reason
 from edge.errors import BudgetError
+from edge.health.look import look
 from edge.inspector.daemon import InspectorDaemon
 from edge.inspector.machines import load
 from edge.inspector.startup import Contract, Room, line_ms, measure, require_fit
@@ -133,6 +134,16 @@ def test_a_bundle_that_is_too_slow_here_is_not_activated(tmp_path: Path, capsys:
     name = Store(policy=Policy.of(config.inspector)).install(slow_bundle(router=False).save(tmp_path / "new"))[0].hash
     assert main([str(tmp_path / "c.toml"), name]) == 1
     assert "BudgetError: T2 cannot be judged within the budget" in capsys.readouterr().out
+
+
+def test_the_running_inspector_shows_what_it_measured(cell: Cell) -> None:
+    def shown() -> dict[str, float]:
+        state = look(cell.config.gate.socket.parent).inspector_state
+        return {} if state is None else state.worst_ms
+
+    cell.until(lambda: bool(shown()))
+    assert set(shown()) == {"T2", "T5", ROUTED}
+    assert all(0 < ms < 182.2 for ms in shown().values())
 
 
 def test_the_same_bundle_fits_where_the_budget_is_long_enough(tmp_path: Path) -> None:
