@@ -153,3 +153,13 @@ def test_bytes_that_are_no_text_are_told_with_their_line(tmp_path: Path) -> None
 
 def test_an_empty_file_says_which_tables_it_lacks(tmp_path: Path) -> None:
     assert [mistake.key for mistake in refusal(tmp_path, "").mistakes] == ["gate", "inspector"]
+
+
+def test_a_camera_that_is_no_good_hides_none_and_blames_no_other(tmp_path: Path) -> None:
+    cameras = "".join(f'[[inspector.camera]]\nname = "{name}"\nendpoint = {end}\n' for name, end in (("a", 1), ("b", '"ipc:///x"')))
+    error = refusal(tmp_path, GOOD + cameras + '[[inspector.camera]]\nname = "b"\nendpoint = "ipc:///y"\n')
+    assert [mistake.key for mistake in error.mistakes] == ["inspector.camera[1].endpoint"]
+    error = refusal(
+        tmp_path, GOOD + cameras.replace("= 1\n", '= "ipc:///z"\n') + '[[inspector.camera]]\nname = "b"\nendpoint = "ipc:///y"\n'
+    )
+    assert [(mistake.line, mistake.key) for mistake in error.mistakes] == [(19, "inspector.camera[3].name")]

@@ -19,6 +19,9 @@ from edge.contract import Outcome
 from edge.gate import reload
 from edge.gate.audit import read_part
 from edge.gate.daemon import GateDaemon
+from edge.gate.messages import Refusal
+from edge.gate.parts import Parts
+from edge.gate.recipe import Recipe, Weld
 from sim.robot import Robot
 
 RECIPES = '[[recipe]]\nname = "R1"\nweld = [{{ name = "W1", typology = "{typology}" }}]\n'
@@ -202,6 +205,20 @@ def test_other_recipes_wait_until_no_part_is_open_and_then_rule(tmp_path: Path) 
         assert cell.robot.inspect("P2", "W1", "T2").reason == "TYPOLOGY_DIFFERS"
     finally:
         cell.close()
+
+
+def test_a_recipe_that_is_gone_is_active_no_more_and_a_new_one_can_be_chosen() -> None:
+    first, second = (Recipe(name=name, weld=(Weld(name="W1", typology="T2"),)) for name in ("R1", "R2"))
+    parts = Parts({"R1": first}, "R1")
+    parts.replace({"R1": first, "R2": second}, "R2")
+    assert parts.active == "R1"
+    parts.replace({"R2": second}, "R2")
+    assert parts.active == ""
+    assert parts.change_over("R1") is Refusal.RECIPE
+    assert parts.change_over("R2") is None
+    parts.replace({"R1": first, "R2": second}, "R1")
+    parts.forget()
+    assert parts.active == "R1"
 
 
 def test_recipes_that_are_refused_leave_those_that_rule(tmp_path: Path) -> None:
