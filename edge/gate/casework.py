@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from edge.contract import InspectorState, Outcome, Reason, Report, TriggerId
 from edge.gate.case import Action, Case, Kept, Latch, Record, Send, Shown, Stage, Tell, Ticket, Withdraw
-from edge.gate.challenge import Challenges
 from edge.gate.events import EventBook
 from edge.gate.latches import Latches
 from edge.gate.maps import with_map
@@ -15,6 +15,9 @@ from edge.gate.messages import Message
 from edge.gate.rows import Disposition, EventRow, Row
 from edge.gate.settings import Settings
 from edge.gate.verdict import Asked, Decision, Facts, decide, finding, refuse_early
+
+if TYPE_CHECKING:
+    from edge.gate.challenge import Challenges  # loaded where the rule is configured
 
 HISTORY = 64
 """Closed triggers remembered for repeats."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -65,8 +64,7 @@ class Said(NamedTuple):
     latch: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Proof:
+class _Proof(NamedTuple):
     sequence: int
     opened_ns: int
     wall_ns: int

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge.gate.case import Kept
-from edge.gate.challenge import Passed
 from edge.gate.latch import replace_durably, sync_folder
+
+if TYPE_CHECKING:
+    from edge.gate.challenge import Passed  # loaded where there is a file
 
 MAX_BYTES = 64 * 1024
 
@@ -24,10 +27,16 @@ class ChallengeFile:
         """What an earlier process left; None: nothing, a text: why it cannot be used. Never raises."""
         try:
             with self.path.open("rb") as file:
-                return msgspec.json.decode(file.read(MAX_BYTES), type=Passed)
+                content = file.read(MAX_BYTES)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        except OSError as exc:
+            return f"{self.path.name} cannot be used ({exc})"
+        from edge.gate.challenge import Passed  # noqa: PLC0415 - milliseconds that a gate without such parts need not spend
+
+        try:
+            return msgspec.json.decode(content, type=Passed)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
             return f"{self.path.name} cannot be used ({exc})"
 
     def keep(self, content: bytes | None) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from edge.config import GateConfig
 from edge.errors import ConfigError
-from edge.gate.challenge import Challenges
 from edge.gate.recipe import Recipe
+
+if TYPE_CHECKING:
+    from edge.gate.challenge import Challenges
 
 
 def challenges_of(config: GateConfig, recipes: Mapping[str, Recipe] | None, boot: str) -> Challenges | None:
@@ -17,6 +20,8 @@ def challenges_of(config: GateConfig, recipes: Mapping[str, Recipe] | None, boot
         return None
     for recipe in recipes.values() if recipes is not None else ():
         _check(config, recipe)
+    from edge.gate.challenge import Challenges  # noqa: PLC0415 - milliseconds that a gate without such parts need not spend
+
     return Challenges(config.challenge, boot=boot, wall=time.time_ns, recipe=config.recipe)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from edge.contract import Expect, InspectorState, Outcome, Reason, Report
 from edge.gate.case import Case, Record, Stage, Tell, Ticket
 from edge.gate.casework import event_row
-from edge.gate.challenge import Challenges
 from edge.gate.messages import Ack, ChangeOver, Done, Message, Nak, PartQuery, Refusal, Trigger, TriggerAck
 from edge.gate.parts import PartFacts, Parts, decide_part, notes_of
 from edge.gate.recipe import Recipe
@@ -15,6 +15,9 @@ from edge.gate.robot_session import RobotSession
 from edge.gate.rows import Disposition
 from edge.gate.settings import Settings
 from edge.gate.verdict import Asked, Decision, refuse_early
+
+if TYPE_CHECKING:
+    from edge.gate.challenge import Challenges  # loaded where the rule is configured
 
 
 class HandshakeSession(RobotSession):

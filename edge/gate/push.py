@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from edge.config import NAME
 from edge.contract import Outcome, Reason, Report
 from edge.gate.case import Case
-from edge.gate.challenge import Challenges
 from edge.gate.messages import Hello, Message, Nak, Refusal
 from edge.gate.rows import Disposition
 from edge.gate.session import GateSession
 from edge.gate.settings import Settings
 from edge.gate.verdict import Asked, Decision
+
+if TYPE_CHECKING:
+    from edge.gate.challenge import Challenges  # loaded where the rule is configured
 
 MAX_PENDING = 32
 """Verdicts that may wait for their record at a time; further frames are rejected as BUSY."""

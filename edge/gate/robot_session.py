@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from edge.contract import Reason, Report
 from edge.gate import messages
 from edge.gate.case import Case, Discard
-from edge.gate.challenge import Challenges
 from edge.gate.messages import FEATURE_PARTS, FEATURE_TWICE, Heartbeat, Hello, Message, Nak, Refusal, State
 from edge.gate.parts import Parts
 from edge.gate.recipe import Recipe
@@ -16,6 +16,9 @@ from edge.gate.rows import Disposition
 from edge.gate.session import GateSession
 from edge.gate.settings import NS_PER_MS, Settings
 from edge.gate.verdict import Asked, refuse_early
+
+if TYPE_CHECKING:
+    from edge.gate.challenge import Challenges  # loaded where the rule is configured
 
 
 class RobotSession(GateSession):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge.contract import FrameEvent, InspectorState, Outcome, Reason, Report, ToGate, TriggerId
 from edge.gate.case import Action, Case, Kept, Stage, Ticket
 from edge.gate.casework import CaseWork
-from edge.gate.challenge import Challenges, ChallengeStatus, Passed
 from edge.gate.latches import FAILURE_REASONS
 from edge.gate.messages import Message
 from edge.gate.recipe import Recipe
 from edge.gate.rows import Disposition
 from edge.gate.settings import Settings
 from edge.gate.verdict import Asked, Decision, Facts
+
+if TYPE_CHECKING:
+    from edge.gate.challenge import Challenges, ChallengeStatus, Passed  # loaded where the rule is configured
 
 LONGEST_NS = 10**9
 """Longest time between two ticks."""
