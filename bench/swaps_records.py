@@ -19,6 +19,7 @@ EXACT = 1e-5
 JUDGED = {"OK", "DEFECT"}
 CONFIRMED = {Outcome.ACCEPT: "ACCEPTED", Outcome.REJECT: "REJECTED", Outcome.NO_VERDICT: "REJECTED"}
 Key = tuple[str, int]
+"""Session and sequence."""
 
 
 @dataclass
@@ -31,7 +32,8 @@ class Audit:
     """Verdicts by another bundle than the verdict before."""
     slowest_ms: float = 0.0
     """Longest from a trigger's last byte to its verdict's last byte, as the gate wrote both down."""
-    lost: list[str] = field(default_factory=list)
+    lost: dict[Key, str] = field(default_factory=dict)
+    """Triggers that a robot in step got no verdict of a network for, each with the reason."""
     mixed: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
     """Anything else: records missing or double, another verdict than the robot read."""
@@ -71,7 +73,8 @@ def audit(records: Path, pair: Pair, told: dict[Key, Outcome | None]) -> Audit:
 def _check_sent(row: sqlite3.Row, told: dict[Key, Outcome | None], found: Audit) -> None:
     """A disposition: what was really sent is what the robot read and confirmed; an ACCEPT that was withheld is a trigger lost."""
     if row["sent_reason"] not in JUDGED:
-        found.lost.append(f"disposition {row['sequence']}: sent {row['sent']} {row['sent_reason']} {row['detail']}")
+        sent = f"disposition {row['sequence']}: sent {row['sent']} {row['sent_reason']} {row['detail']}"
+        found.lost.setdefault((row["session"], row["sequence"]), sent)
         return
     read = told.get((row["session"], row["sequence"]))
     if read is None or (row["sent"], row["done"]) != (read.value, CONFIRMED[read]):
@@ -82,7 +85,7 @@ def _check(row: sqlite3.Row, pair: Pair, found: Audit) -> None:
     """A verdict: judged, and as the bundle it names would judge that frame."""
     what = f"verdict {row['sequence']}"
     if row["reason"] not in JUDGED:
-        found.lost.append(f"{what}: {row['reason']} {row['detail']}")
+        found.lost[row["session"], row["sequence"]] = f"{what}: {row['reason']} {row['detail']}"
         return
     if row["bundle"] not in pair.hashes or row["payload_hash"] not in pair.numbers:
         found.mixed.append(f"{what}: bundle {row['bundle'][:12]}, frame {row['payload_hash'][:12]}")
