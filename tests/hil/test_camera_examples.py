@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from edge.contract import Reason
 from edge.curve_keys import CurvePair, new_curve_pair
 from edge.inspector.daemon import InspectorDaemon
 from sim.acceptance.camera import Listening, Requests, accept_camera
-from sim.acceptance.camera_ear import Source
+from sim.acceptance.camera_ear import Ear, Source
 from sim.acceptance.findings import Report
 from sim.acceptance.trial import Nobody
 
@@ -88,7 +89,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
 
 def test_the_example_passes_the_acceptance(start: Start, keys: Keys, tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/camera"
-    start("--endpoint", endpoint, "--key", str(keys.folder / "cam0.curve"))
+    start("--endpoint", endpoint, "--key", str(keys.folder / "cam0.curve"), "--box-key", str(keys.folder / "box.curve.pub"))
     await_socket(tmp_path / "camera")
     source = Source(endpoint=endpoint, name="cam0", heartbeat_ms=1_200.0, camera_key=keys.camera.public, own=keys.box)
     requests = Requests(f"ipc://{tmp_path}/requests", [("P1", "W1", "T2"), ("P1", "W2", None)])
@@ -100,6 +101,9 @@ def test_the_example_passes_the_acceptance(start: Start, keys: Keys, tmp_path: P
     assert report.accepted, report.failures
     passed = {finding.check for finding in report.findings if finding.result == "pass"}
     assert {"trigger", "request to frame", "exposures differ", "keys"} <= passed
+    stranger = replace(source, own=CurvePair(*zmq.curve_keypair()))
+    with Ear(stranger) as ear:
+        assert not ear.hear(0.7, lambda: bool(ear.messages)), "another box heard the camera"
 
 
 class Box:

@@ -99,23 +99,33 @@ class Camera {
 public:
     // XPUB is a PUB that tells who subscribes, so that the box learns at once that the camera lives.
     Camera(void* context, std::string name) : name_(std::move(name)), socket_(zmq_socket(context, ZMQ_XPUB)) {
-        set(ZMQ_SNDHWM, 4);  // old frames are worth nothing: their triggers are over
+        set(ZMQ_SNDHWM, 16);  // old frames are worth nothing: their triggers are over
         set(ZMQ_LINGER, 500);
+        set(ZMQ_HEARTBEAT_IVL, 1000);  // a box that lost power is noticed
+        set(ZMQ_HEARTBEAT_TIMEOUT, 3000);
+        set(ZMQ_HANDSHAKE_IVL, 3000);
+        set(ZMQ_RECONNECT_IVL, 100);
+        set(ZMQ_RECONNECT_IVL_MAX, 1000);
+        std::int64_t most = 1024;  // subscriptions are short
+        check(zmq_setsockopt(socket_, ZMQ_MAXMSGSIZE, &most, sizeof most), "a socket option");
     }
     ~Camera() { zmq_close(socket_); }
     Camera(const Camera&) = delete;
     Camera& operator=(const Camera&) = delete;
 
-    // CURVE: `secret` is this camera's private key (Z85). With `box` the camera connects and is the client; else it is the server.
-    void prove(const std::string& secret, const std::string& box) {
+    // CURVE (docs/camera-security.md): `secret` is this camera's private key. Bound, only the box of `box` may listen, if given.
+    void prove(const std::string& secret, const std::string& box, bool connect) {
         char own_public[41];
         check(zmq_curve_public(own_public, secret.c_str()), "the camera's key");
         check(zmq_setsockopt(socket_, ZMQ_CURVE_SECRETKEY, secret.c_str(), 41), "the camera's key");
         check(zmq_setsockopt(socket_, ZMQ_CURVE_PUBLICKEY, own_public, 41), "the camera's key");
-        if (box.empty())
-            set(ZMQ_CURVE_SERVER, 1);
-        else
+        if (connect) {
             check(zmq_setsockopt(socket_, ZMQ_CURVE_SERVERKEY, box.c_str(), 41), "the box's key");
+            return;
+        }
+        set(ZMQ_CURVE_SERVER, 1);
+        if (box.empty()) return;
+        check(zmq_setsockopt(socket_, ZMQ_ZAP_DOMAIN, "camera", 6), "ZAP");
     }
 
     void open(const std::string& endpoint, bool connect) {
@@ -170,6 +180,41 @@ private:
     Clock::time_point alive_due_{};
 };
 
+// ZAP (ZeroMQ RFC 27): ZeroMQ asks here for each box that wants to listen. Runs until the context ends.
+void guard(void* asked, std::string box) {
+    std::vector<std::string> frames;
+    for (;;) {
+        frames.clear();
+        int more = 1;
+        while (more) {
+            char data[256];
+            int size = zmq_recv(asked, data, sizeof data, 0);
+            if (size < 0) {
+                zmq_close(asked);
+                return;
+            }
+            frames.emplace_back(data, std::min<std::size_t>(size, sizeof data));
+            std::size_t width = sizeof more;
+            zmq_getsockopt(asked, ZMQ_RCVMORE, &more, &width);
+        }
+        // version, request, domain, address, identity, mechanism, the box's public key (32 bytes)
+        bool known = frames.size() == 7 && frames[5] == "CURVE" && frames[6].size() == 32;
+        char key[41] = "";
+        if (known) zmq_z85_encode(key, reinterpret_cast<const std::uint8_t*>(frames[6].data()), 32);
+        known = known && box == key;
+        const std::string request = frames.size() > 1 ? frames[1] : "";
+        const std::string answer[] = {"1.0", request, known ? "200" : "400", known ? "OK" : "unknown key", "", ""};
+        for (int i = 0; i < 6; ++i) zmq_send(asked, answer[i].data(), answer[i].size(), i < 5 ? ZMQ_SNDMORE : 0);
+    }
+}
+
+// Before the first socket of the context is opened: whoever comes earlier would be let in unasked.
+void begin_guard(void* context, const std::string& box) {
+    void* asked = zmq_socket(context, ZMQ_REP);
+    check(zmq_bind(asked, "inproc://zeromq.zap.01"), "ZAP");
+    std::thread(guard, asked, box).detach();
+}
+
 std::string read_key(const std::string& path) {
     std::ifstream file(path);
     std::string key;
@@ -197,9 +242,11 @@ std::map<std::string, std::string> options(int count, char** words) {
 
 void serve(std::map<std::string, std::string> given) {
     void* context = zmq_ctx_new();
-    Camera camera(context, given["name"]);
     bool connect = !given["connect"].empty();
-    if (!given["key"].empty()) camera.prove(read_key(given["key"]), connect ? read_key(given["box-key"]) : "");
+    std::string box = given["box-key"].empty() ? "" : read_key(given["box-key"]);
+    if (!box.empty() && !connect) begin_guard(context, box);
+    Camera camera(context, given["name"]);
+    if (!given["key"].empty()) camera.prove(read_key(given["key"]), box, connect);
     camera.open(given["endpoint"], connect);
     void* requests = zmq_socket(context, ZMQ_PULL);
     bool on_request = !given["requests"].empty();

@@ -16,9 +16,20 @@ from typing import Any
 
 import numpy as np
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
 
 ALIVE_S = 0.5
 """At most a quarter of `heartbeat_ms` in the box's configuration, which is 2 s unless set."""
+OPTIONS = {
+    zmq.SNDHWM: 16,  # old frames are worth nothing: their triggers are over
+    zmq.LINGER: 500,
+    zmq.HEARTBEAT_IVL: 1_000,  # a box that lost power is noticed
+    zmq.HEARTBEAT_TIMEOUT: 3_000,
+    zmq.HANDSHAKE_IVL: 3_000,
+    zmq.MAXMSGSIZE: 1_024,  # subscriptions are short
+    zmq.RECONNECT_IVL: 100,
+    zmq.RECONNECT_IVL_MAX: 1_000,
+}
 PITCH_MM = (0.2, 0.2)
 Z_SCALE_MM, Z_OFFSET_MM = 1.0, 0.0
 
@@ -32,24 +43,42 @@ def expose(rows: int, cols: int, level: int) -> np.ndarray[Any, Any]:
     return np.clip(level + noise, 1, 255).astype(np.uint8)
 
 
+class Boxes:
+    """Asked for every box that wants to listen."""
+
+    def __init__(self, known: bytes) -> None:
+        self._known = known
+
+    def callback(self, _domain: str, key: bytes) -> bool:
+        """Is it ours?"""
+        return key == self._known
+
+
 class Camera:
     """One PUB socket. XPUB is a PUB that tells who subscribes, so that the box learns at once that the camera lives."""
 
     def __init__(self, context: zmq.Context[Any], name: str) -> None:
         self.name, self.counter = name, 0
         self.socket = context.socket(zmq.XPUB)
-        self.socket.setsockopt(zmq.SNDHWM, 4)  # old frames are worth nothing: their triggers are over
-        self.socket.setsockopt(zmq.LINGER, 500)
+        for option, value in OPTIONS.items():
+            self.socket.setsockopt(option, value)
         self.alive_due_s = 0.0
 
-    def prove(self, key: Path, box_key: Path | None) -> None:
-        """CURVE: `key` is this camera's private file. With `box_key` the camera connects and is the client; else it is the server."""
+    def prove(self, context: zmq.Context[Any], key: Path, box_key: Path | None, *, connect: bool) -> None:
+        """CURVE (docs/camera-security.md): `key` is this camera's private file. Bound, only the box of `box_key` may listen, if given."""
         secret = key.read_text().strip().encode()
+        box = None if box_key is None else box_key.read_text().strip().encode()
         self.socket.curve_secretkey, self.socket.curve_publickey = secret, zmq.curve_public(secret)
-        if box_key is None:
-            self.socket.curve_server = True
-        else:
-            self.socket.curve_serverkey = box_key.read_text().strip().encode()
+        if connect:
+            self.socket.curve_serverkey = box
+            return
+        self.socket.curve_server = True
+        if box is not None:
+            guard = ThreadAuthenticator(context)
+            guard.start()
+            guard.configure_curve_callback(domain="camera", credentials_provider=Boxes(box))
+            self.socket.zap_domain = b"camera"
+            self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def send(self, kind: str, image: np.ndarray[Any, Any], request: dict[str, Any]) -> None:
         """One message: topic, header, payload. Session and sequence exactly as the robot gave them for this exposure."""
@@ -96,7 +125,7 @@ def main() -> int:
     context: zmq.Context[Any] = zmq.Context()
     camera = Camera(context, arguments.name)
     if arguments.key is not None:
-        camera.prove(arguments.key, arguments.box_key if arguments.connect else None)
+        camera.prove(context, arguments.key, arguments.box_key, connect=arguments.connect)
     (camera.socket.connect if arguments.connect else camera.socket.bind)(arguments.endpoint)
     requests = context.socket(zmq.PULL)
     if arguments.requests:
@@ -138,7 +167,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cols", type=int, default=352)
     parser.add_argument("--level", type=int, default=100, help="gray of the made-up surface")
     parser.add_argument("--key", type=Path, help="this camera's private CURVE key, NAME.curve of `cordon keys camera NAME`")
-    parser.add_argument("--box-key", type=Path, help="with --key and --connect: the box's public key, box.curve.pub")
+    parser.add_argument("--box-key", type=Path, help="the box's public key, box.curve.pub; needed with --key and --connect")
     return parser.parse_args()
 
 
