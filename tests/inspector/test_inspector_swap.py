@@ -51,8 +51,9 @@ def put(config: Config, tiny: TinyBundle) -> str:
 
 
 @pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Begin]:
-    """`begin(reread, **inspector settings)`: a READY cell whose store has version 1 active."""
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
+    """`begin(reread, **inspector settings)`: a READY cell whose store has version 1 active; loading hardly pauses for open triggers."""
+    monkeypatch.setattr("edge.inspector.successor.LONGEST_PAUSE_S", 0.002)
     made: list[Cell] = []
     with zmq.Context() as context, context.socket(zmq.XPUB) as camera:
         camera.setsockopt(zmq.LINGER, 0)
