@@ -229,6 +229,7 @@ class GateHealth:
             "accepting": not found,
             "objections": found,
             "latched": facts.latched,
+            "challenge": self._session.challenge(now_ns),
             "store": self._recorder.standing()._asdict(),
             "store_healthy": facts.store_healthy,
             "port_open": self._port,

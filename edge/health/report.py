@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from edge.health.look import Answer, Look, answer, warnings
 from edge.health.reader import Found, Reading, Times
-from edge.health.words import ArchiveShown, GateState, InspectorShown, Store
+from edge.health.words import ArchiveShown, ChallengeShown, GateState, InspectorShown, Store
 
 SCHEMA: Literal[1] = 1
 NS_PER_S, NS_PER_MS = 1e9, 1e6
@@ -93,6 +93,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     robot: Robot
     store_healthy: bool
     latched: tuple[str, ...]
+    challenge: ChallengeShown | None
     store: Store
     alarm_mb: float
     inspector: InspectorHeard
@@ -207,6 +208,7 @@ def _gate(seen: Look, state: GateState) -> Gate:
         ),
         store_healthy=state.store_healthy,
         latched=state.latched,
+        challenge=state.challenge,
         store=state.store,
         alarm_mb=state.alarm_mb,
         inspector=InspectorHeard(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edge.health.report import Counted, Gate, Inspector, Process, Report, Stage
+from edge.health.words import ChallengeShown
 
 TITLES = {"accepting": "ACCEPTING", "not_accepting": "NOT ACCEPTING", "unknown": "UNKNOWN"}
 STAGES = {
@@ -67,12 +68,22 @@ def _gate(gate: Gate, process: Process) -> Iterator[str]:
     yield _row("records", f"{healthy}{held}, {rows}, {store.waiting} waiting")
     for why in gate.latched:
         yield _row("LATCHED", why)
+    if gate.challenge is not None:
+        yield _row("challenge", _challenge(gate.challenge))
     oldest = f", the oldest {_ago(gate.oldest_s)} old" if gate.triggers_waiting else ""
     recipe = "" if gate.recipe is None else f", recipe {gate.recipe or 'none'}"
     yield _row("triggers", f"{counters.get('triggers', 0)}, {gate.triggers_waiting} waiting{oldest}{recipe}")
     yield _row("verdicts", _verdicts(process.tables.get("verdicts", ())))
     misses = ", ".join(f"{row.label[0]} {row.count}" for row in process.tables.get("misses", ()))
     yield _row("missed", misses or "none")
+
+
+def _challenge(challenge: ChallengeShown) -> str:
+    if not challenge.accepting:
+        return f"DUE: {challenge.why}"
+    due_s = challenge.due_in_s
+    when = "not due again by time" if due_s is None else f"due in {_ago(due_s)}" if due_s > 0 else f"due since {_ago(-due_s)}"
+    return f"passed by bundle {challenge.bundle[:12]}, {when}"
 
 
 def _verdicts(rows: Sequence[Counted]) -> str:

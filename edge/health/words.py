@@ -44,6 +44,20 @@ class InspectorSaid(msgspec.Struct, frozen=True, kw_only=True):
     fault: str = ""
 
 
+class ChallengeShown(msgspec.Struct, frozen=True, kw_only=True):
+    """How the challenge parts stand: `docs/challenge.md`."""
+
+    accepting: bool = False
+    why: str = ""
+    """Why nothing is accepted for them; empty: they passed."""
+    missing: tuple[str, ...]
+    """What is to be shown next, in this order."""
+    passed_wall_ns: int | None = None
+    bundle: str = ""
+    due_in_s: float | None = None
+    """Until the next ones are due by time; negative: within the grace."""
+
+
 class GateState(msgspec.Struct, frozen=True, kw_only=True):
     """Times are CLOCK_MONOTONIC ns, 0: never."""
 
@@ -60,6 +74,8 @@ class GateState(msgspec.Struct, frozen=True, kw_only=True):
     accepting: bool = False
     objections: tuple[Objection, ...] = ()
     latched: tuple[str, ...] = ()
+    challenge: ChallengeShown | None = None
+    """None: no challenge parts are configured."""
     store_healthy: bool = False
     store: Store = Store()
     port_open: bool = False

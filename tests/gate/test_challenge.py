@@ -99,6 +99,29 @@ def test_a_known_good_part_is_accepted_once_in_a_challenge() -> None:
     assert accepts(driven, 5)
 
 
+def test_a_known_bad_part_that_is_shown_again_must_be_found_again() -> None:
+    driven = challenged()
+    driven.red_rabbit(1)
+    key = driven.trigger(2, part="BAD")
+    driven.report(key, part="BAD", reason=Reason.FRAME_CRC)
+    driven.confirm(key, Outcome.REJECT, Done.REJECTED)
+    shown(driven, 3, part="GOOD")
+    assert answer(driven) == ("REJECT", "CHALLENGE")
+
+
+def test_known_good_parts_count_only_after_the_last_known_bad_one() -> None:
+    parts = [ChallengePart(name=name, weld="W1", expect=expect) for name, expect in (("BAD", "bad"), ("GOOD", "good"), ("GOLD", "good"))]
+    driven = Driven(challenge=a_challenge(*parts))
+    driven.restore(None)
+    driven.ready().red_rabbit(1)
+    shown(driven, 2, part="GOOD")
+    driven.red_rabbit(3)
+    shown(driven, 4, part="GOLD")
+    assert not accepts(driven, 5)
+    shown(driven, 6, part="GOOD")
+    assert accepts(driven, 7)
+
+
 @pytest.mark.parametrize("score", [0.0, 0.1, 0.5])
 def test_a_known_bad_part_judged_good_is_rejected_and_latches(score: float) -> None:
     driven = challenged()
