@@ -1,7 +1,7 @@
 # Everything works on a fresh machine with Linux and Python 3.10 to 3.13: the first target installs into .venv by itself.
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-cpu test-soft-gpu test-all gpu-test check bench bench-export bench-gpu bench-link bench-records real-data \
-	faults faults-long bars model fuzz mutants coverage flips checkpoints recipes recipes-data cubins deb deb-test wheelhouse lock clean
+	swaps storm tamper faults faults-long bars model fuzz mutants coverage flips checkpoints recipes recipes-data cubins deb deb-test wheelhouse lock clean
 PYTHON ?=
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
@@ -62,6 +62,15 @@ bench-link: $(INSTALLED) ## frames of the serial link that one core reads and wr
 
 bench-records: $(INSTALLED) ## asking for a part, and verifying, in ROWS=10000000 rows (minutes to build, 4 GB)
 	@.venv/bin/cordon bench records --rows $(ROWS)
+
+swaps: $(INSTALLED) ## 1,000 bundles taken over by a running line at full rate: nothing lost, nothing mixed (long)
+	@.venv/bin/cordon bench swaps --swaps 1000
+
+storm: $(INSTALLED) ## 1,000 strangers of five kinds at the camera's port, and what the camera's verdicts notice
+	@.venv/bin/cordon bench storm --connections 1000
+
+tamper: $(INSTALLED) ## 100,000 tampered bundles at the box's three doors (long)
+	@.venv/bin/cordon bench tamper --bundles 100000
 
 faults: $(INSTALLED) ## every fault that a Linux machine can inject, in simulation and on real processes (about 10 minutes)
 	@.venv/bin/cordon faults --effort ci
