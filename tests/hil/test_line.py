@@ -59,7 +59,7 @@ def test_a_killed_inspector_costs_rejects_inside_the_budget_and_comes_back(cell:
     cell.check_accounting()
 
 
-@pytest.mark.parametrize("cell", [{"count": 60}], indirect=True)
+@pytest.mark.parametrize("cell", [{"count": 100}], indirect=True)
 def test_a_killed_gate_makes_the_robot_reject_and_leaves_no_trigger_without_record(cell: Cell) -> None:
     cell.start(robot=("--interval-ms", "20"))
     killed = False
