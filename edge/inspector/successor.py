@@ -102,9 +102,10 @@ class Loader:
             if isinstance(job, _Asked):
                 self.outcomes.append(self._outcome(job))
             else:
-                self._breathe()
                 job.clear()
-                gc.collect()
+            # The inspector's collector is off while it judges: what loading left behind, errors above all, goes here.
+            self._breathe()
+            gc.collect()
 
     def _outcome(self, asked: _Asked) -> Outcome:
         config: Config | None = None
