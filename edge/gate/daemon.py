@@ -293,6 +293,9 @@ class GateDaemon:
 
 def run_gate(config_path: Path) -> int:
     """The `cordon run gate` command: run until SIGTERM or SIGINT; returns 0. Raises CordonError when it cannot start."""
+    # Asked for while it starts: the file may have been read before it was edited.
+    early: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _frame: early.append(number))
     daemon = GateDaemon(*read_config(config_path), config_path)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -301,6 +304,8 @@ def run_gate(config_path: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     signal.signal(signal.SIGHUP, lambda _signal, _frame: daemon.reload())
+    if early:
+        daemon.reload()
     # A collection in the middle of a verdict would be a pause nobody asked for; it is done in quiet moments instead.
     gc.collect()
     gc.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,10 @@ from edge.gate.settings import settings_from
 NS_PER_S = 1_000_000_000
 BOTH_NS = 10 * NS_PER_S
 """So long after a change the inspector may still run on the file before it; then the two no longer agree, and nothing is accepted."""
+PATIENCE_NS = 50_000_000
+"""So long an open trigger puts off the reading; no longer, for the inspector reads too and is not believed what the gate has not read."""
+LOCK_S = 0.0002
+"""A trigger that comes while the file is read asks for Python's lock a dozen times; usually each time may take 5 ms."""
 MAX_DETAIL = 1_800
 """Longest text of one event."""
 
@@ -48,7 +53,7 @@ class Reload:
         self.running = running
         self._path, self._session, self._recorder = path, session, recorder
         self._wake, self._taken = wake, taken
-        self._asked = False
+        self._asked, self._begin_ns = False, 0
         self._thread: threading.Thread | None = None
         self._result: Running | str | None = None
         """What the thread has read, or why it is refused."""
@@ -66,8 +71,10 @@ class Reload:
         if self._result is not None:
             self._look(now_ns)
         if self._asked and self._thread is None:
-            self._asked = False
-            self._begin()
+            self._begin_ns = self._begin_ns or now_ns + PATIENCE_NS
+            if self._session.idle or now_ns >= self._begin_ns:
+                self._begin_ns, self._asked = 0, False
+                self._begin()
         if self._pending is not None:
             self._try(self._pending, now_ns)
         if self._both_until_ns and now_ns >= self._both_until_ns:
@@ -88,12 +95,16 @@ class Reload:
             self._result = f"no thread to read it with: {exc}"
 
     def _read(self) -> None:
+        usual_s = sys.getswitchinterval()
+        sys.setswitchinterval(LOCK_S)
         try:
             self._result = self._fresh()
         except CordonError as exc:
             self._result = str(exc)
         except Exception as exc:  # noqa: BLE001 - the edge of this thread: what rules goes on, and the records say why
             self._result = f"{type(exc).__name__}: {exc}"
+        finally:
+            sys.setswitchinterval(usual_s)
         with suppress(OSError):  # the gate has ended meanwhile
             self._wake()
 
