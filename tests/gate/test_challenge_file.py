@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import msgspec
 import pytest
+from cut_kit import cuts
 from gate_kit import a_challenge, a_recipe
 
 from edge.config import ChallengeConfig, ChallengePart, GateConfig
@@ -21,6 +23,7 @@ from edge.gate.store import Store
 
 PASSED = Passed(boot="b", at_ns=1, wall_ns=2, bundle="c" * 64, recipe="R1", rule="0" * 16, welds=2)
 CONTENT = msgspec.json.encode(PASSED)
+NEWER = msgspec.json.encode(msgspec.structs.replace(PASSED, at_ns=2))
 
 
 def test_what_was_kept_is_found_again(tmp_path: Path) -> None:
@@ -47,6 +50,26 @@ def test_a_folder_in_its_place_counts_for_nothing(tmp_path: Path) -> None:
     file = ChallengeFile(tmp_path / "records.db")
     file.path.mkdir()
     assert "cannot be used" in str(file.load())
+
+
+CHANGING = ((os, "fsync"), (Path, "replace"), (Path, "unlink"))
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, CONTENT), (CONTENT, NEWER), (CONTENT, None)])
+def test_a_power_cut_leaves_what_was_kept_before_or_what_is_kept_now(tmp_path: Path, before: bytes | None, after: bytes | None) -> None:
+    def begin(step: int) -> ChallengeFile:
+        (tmp_path / str(step)).mkdir()
+        file = ChallengeFile(tmp_path / str(step) / "records.db")
+        file.keep(before)
+        return file
+
+    places = list(cuts(begin, lambda file: file.keep(after), CHANGING, least=2))
+    assert len(places) >= 2
+    for file in places:
+        found = file.load()
+        assert found in [None if kept is None else msgspec.json.decode(kept, type=Passed) for kept in (before, after)]
+        file.keep(after)
+        assert (file.load() is None) is (after is None)
 
 
 def test_what_cannot_be_written_is_told_once_and_tried_again(tmp_path: Path) -> None:
