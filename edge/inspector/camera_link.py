@@ -20,6 +20,7 @@ from edge.inspector.refusals import Refusals
 from edge.inspector.zap import Porter
 
 NS_PER_MS = 1_000_000
+POLLIN = int(zmq.POLLIN)
 KEYED = "its key is none of `keys`, it wants another key of the box, or it speaks no CURVE"
 OPEN = "it wants CURVE, or something else than a camera is there"
 QUIET_NS = 2_000 * NS_PER_MS
@@ -70,6 +71,7 @@ class Outward:
         self._begun_ns, self._explained = 0, False
         self._keys = itertools.cycle(keys_of(config)) if config.keys else None
         self._monitor = LinkMonitor(context, self.socket, config.name) if config.endpoint.startswith("tcp://") else None
+        self._waited = [(each, POLLIN) for each in self.others]
 
     @property
     def others(self) -> tuple[zmq.Socket[bytes], ...]:
@@ -89,7 +91,7 @@ class Outward:
 
     def tend(self, heard_ns: int, _now_ns: int) -> None:
         """Hear of connections that came to nothing."""
-        if self._monitor is None:
+        if self._monitor is None or not zmq.zmq_poll(self._waited, 0):
             return
         for event, status in self._monitor.events():
             if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
@@ -134,6 +136,7 @@ class Inward:
         demand_keys(self.socket, curve, config.name)
         for network in config.allow:
             self.socket.setsockopt(zmq.TCP_ACCEPT_FILTER, network.encode())
+        self._waited = [(each, POLLIN) for each in self.others]
 
     @property
     def others(self) -> tuple[zmq.Socket[bytes], ...]:
@@ -158,16 +161,20 @@ class Inward:
 
     def tend(self, heard_ns: int, now_ns: int) -> None:
         """Answer who knocks, and shut the door behind the camera."""
-        self._porter.answer()
-        for event, value in self._monitor.events():
-            if event == zmq.EVENT_DISCONNECTED and value == self._connection:
-                self._left_ns = now_ns
-            elif event == zmq.EVENT_DISCONNECTED:
-                self._ended()
+        if zmq.zmq_poll(self._waited, 0):
+            self._porter.answer()
+            self._hear_of_ends(now_ns)
         shut = heard_ns > self._left_ns and now_ns - heard_ns <= self._quiet_ns
         if shut is not self._shut:
             self._shut = shut
             (self._door.shut if shut else self._door.open)()
+
+    def _hear_of_ends(self, now_ns: int) -> None:
+        for event, connection in self._monitor.events():
+            if event == zmq.EVENT_DISCONNECTED and connection == self._connection:
+                self._left_ns = now_ns
+            elif event == zmq.EVENT_DISCONNECTED:
+                self._ended()
 
     def _ended(self) -> None:
         if self._held:
