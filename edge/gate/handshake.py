@@ -201,7 +201,7 @@ class HandshakeSession(RobotSession):
             self._reply(TriggerAck(session=case.key.session, sequence=case.key.sequence), now_ns)
 
     def _after_closing(self, case: Case, done: Disposition) -> None:
-        if self._parts is not None and case.asked.by == "trigger" and case.shown is None:
+        if self._parts is not None and case.asked.by == "trigger":
             self._parts.settle(case.asked, case.decided, case.sending if case.sent_ns is not None else None, done)
 
     # change-over

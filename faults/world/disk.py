@@ -70,6 +70,8 @@ class Disk:
 
     def keep(self, content: bytes | None) -> None:
         """Keep what the last challenge came to."""
+        if content is None and self.challenge is None and self._pass is None:
+            return
         self._void, self._pass = content is None, content
         if not self._committing:
             self.core.at(self.core.now + self.core.between(MS // 10, MS), self._idle, self._life)

@@ -489,6 +489,16 @@ def test_challenge_parts_are_no_parts_of_production() -> None:
     assert "a challenge part has no verdict as a whole" in detail(driven)
 
 
+def test_challenge_parts_need_no_room_among_the_open_parts() -> None:
+    driven = planned()
+    for sequence in range(1, 17):
+        shown(driven, sequence, part=f"P{sequence}")
+    assert len(driven.session._parts.open) == 16
+    driven.challenge(17)
+    shown(driven, 19, part="P1")
+    assert answer(driven) == ("ACCEPT", "OK")
+
+
 def test_a_whole_part_is_not_accepted_when_its_challenge_ended_meanwhile() -> None:
     driven = planned()
     driven.challenge(1)
