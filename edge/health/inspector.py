@@ -80,11 +80,12 @@ class InspectorHealth:
         self._seen: dict[str, tuple[int, int]] = {}
         """Of each camera, its frames and the last one's counter."""
         self._shown_ns = 0
+        self._closed = False
         self._bundle = ""
         self._doing = "starting"
         self._worst_ms: dict[str, float] = {}
         self._room_ms = 0.0
-        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._statm = _statm()
         self.loading("starting")
 
     def stand_still(self) -> None:
@@ -194,11 +195,12 @@ class InspectorHealth:
 
     def close(self) -> None:
         """The process ends."""
+        if self._closed:
+            return
+        self._closed, self.problem = True, self.problem or "closed"
+        self._ledger.close(time.time_ns())
         if self._statm >= 0:
-            self._ledger.close(time.time_ns())
             os.close(self._statm)
-            self._statm = -1
-            self.problem = self.problem or "closed"
 
     # what it means
 
@@ -208,7 +210,7 @@ class InspectorHealth:
 
     def _common(self, now_ns: int) -> InspectorShown:
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        resident = int(os.pread(self._statm, 128, 0).split()[1]) * PAGE
+        resident = int(os.pread(self._statm, 128, 0).split()[1]) * PAGE if self._statm >= 0 else 0
         return InspectorShown(
             at_ns=now_ns,
             step=self._doing,
@@ -223,3 +225,11 @@ class InspectorHealth:
     def _publish(self, shown: InspectorShown) -> None:
         self._shown_ns = shown.at_ns
         self._ledger.publish(msgspec.json.encode(shown))
+
+
+def _statm() -> int:
+    """The kernel's page about this process's memory, opened once; -1 where there is none to be had."""
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
