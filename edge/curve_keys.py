@@ -36,7 +36,8 @@ def require_curve() -> None:
 def new_curve_pair(folder: Path, name: str) -> tuple[CurvePair, Path]:
     """Write NAME.curve (private, mode 0600) and NAME.curve.pub into `folder`. Raises ConfigError rather than overwrite.
 
-    Made by root in a service's folder, they belong to the folder's owner: the service has to read them.
+    Made by root in a service's folder, the service can read them: they belong to the folder's owner, or to root and, where the folder
+    is closed to all others, its group (mode 0640).
     """
     require_curve()
     public, secret = zmq.curve_keypair()
@@ -56,11 +57,12 @@ def read_curve_pair(path: Path) -> CurvePair:
     remedy = "Make one with `cordon keys box` (or `cordon keys camera NAME`), readable by the user who runs this"
     try:
         with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            status = os.fstat(file.fileno())
+            mode = stat.S_IMODE(status.st_mode)
             text = file.read(MAX_FILE_BYTES).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"cannot read the CURVE key {path}", seen=exc, remedy=remedy) from exc
-    if mode & 0o077:
+    if mode & 0o077 and not (mode & 0o077 == stat.S_IRGRP and _of_service(status, path.parent.stat())):
         raise ConfigError(f"others may read the CURVE key {path}", seen=f"mode {mode:04o}", remedy=f"Run: chmod 600 {path}")
     try:
         secret = encode_z85(decode_key(text)).encode()
@@ -68,6 +70,11 @@ def read_curve_pair(path: Path) -> CurvePair:
         seen = "64 hex digits or 40 characters of Z85 were expected"
         raise ConfigError(f"{path} is not a CURVE key", seen=f"{len(text)} characters; {seen}", remedy=remedy) from exc
     return CurvePair(zmq.curve_public(secret), secret)
+
+
+def _of_service(file: os.stat_result, folder: os.stat_result) -> bool:
+    """Does root's file belong to the group of root's folder, which lets nobody else in? Then only that service can read it."""
+    return file.st_uid == folder.st_uid == 0 and file.st_gid == folder.st_gid != 0 and not folder.st_mode & stat.S_IRWXO
 
 
 def _write_beside(path: Path, public: bytes) -> None:
@@ -84,6 +91,9 @@ def _write(path: Path, key: bytes, mode: int) -> None:
         owner = path.parent.stat()
         if os.geteuid() == 0 and owner.st_uid != 0:
             os.fchown(handle, owner.st_uid, owner.st_gid)
+        elif os.geteuid() == 0 and owner.st_gid != 0 and not owner.st_mode & stat.S_IRWXO:
+            os.fchown(handle, 0, owner.st_gid)
+            os.fchmod(handle, mode | stat.S_IRGRP)
         file.write(key + b"\n")
         file.flush()
         os.fsync(handle)

@@ -59,6 +59,20 @@ def test_a_key_that_root_makes_belongs_to_the_folders_owner(tmp_path: Path) -> N
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1235)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes keys for a group")
+def test_a_key_in_a_folder_for_one_group_is_that_groups_and_nobody_elses(tmp_path: Path) -> None:
+    os.chown(tmp_path, 0, 1235)
+    tmp_path.chmod(0o750)
+    pair, path = new_curve_pair(tmp_path, "box")
+    assert (path.stat().st_uid, path.stat().st_gid, path.stat().st_mode & 0o777) == (0, 1235, 0o640)
+    assert read_curve_pair(path) == pair
+    for folder, owner, group in ((0o755, 0, 1235), (0o750, 0, 1236), (0o750, 1234, 1235)):
+        tmp_path.chmod(folder)
+        os.chown(path, owner, group)
+        with pytest.raises(ConfigError, match="others may read"):
+            read_curve_pair(path)
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_key_that_others_may_read_is_refused_with_the_command_that_mends_it(tmp_path: Path, mode: int) -> None:
     _, path = new_curve_pair(tmp_path, "box")

@@ -318,7 +318,7 @@ def test_ciphertext_that_is_repeated_or_altered_ends_the_connection_and_is_no_fr
     came_in(heard, camera, 1)
     between.tamper = tamper
     camera.send_multipart(numbers(2))
-    heard.until(lambda: between.cut)
+    heard.until(lambda: between.cut, seconds=2.5)  # at once, and not when its heartbeat times out
     heard.after(0.05)
     assert heard.counters == ([1, 2] if tamper == "twice" else [1])
     assert all(arrival.reason is Reason.OK for arrival in heard.arrivals)
