@@ -68,14 +68,15 @@ def changes(old: Config, new: Config) -> Changes:
     return Changes(tuple(c for c in found if _safe(c)), tuple(c for c in found if not _safe(c)))
 
 
-def reread(path: Path, running: Config) -> tuple[Config, str]:
+def reread(path: Path, running: Config, *, inspector_on: str = "") -> tuple[Config, str]:
     """The file as it is now, and its SHA-256, where it may replace what is `running`.
 
-    Gate and inspector both decide by this function, and so alike: either every change of the file takes effect, or none.
+    Gate and inspector both decide by this function, and so alike: either every change of the file takes effect, or none. Where the
+    inspector was restarted and runs on this very file already (`inspector_on` is its hash), only the gate's own keys can need a restart.
     Raises ConfigError for a file that is refused, or that changes something which needs a restart.
     """
     new, digest = read_config(path)
-    restart = changes(running, new).restart
+    restart = [c for c in changes(running, new).restart if c.key.startswith("gate") or digest != inspector_on]
     if restart:
         names = "; ".join(str(changed) for changed in restart)
         remedy = "Nothing of the file is in force yet: restart both daemons (systemctl restart cordon.target), or take these changes back"

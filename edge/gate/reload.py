@@ -113,7 +113,8 @@ class Reload:
 
         if self._path is None:
             return "this gate was not started from a file"
-        config, digest = reread(self._path, self.running.config)
+        inspector = self._session.inspector
+        config, digest = reread(self._path, self.running.config, inspector_on="" if inspector is None else inspector.config)
         recipes = load_recipes(config.gate.recipes, config.gate.recipe) if config.gate.recipes is not None else None
         challenges_of(config.gate, None if recipes is None else recipes.recipes, boot="")
         return Running(config, digest, recipes)
@@ -155,7 +156,8 @@ class Reload:
         self._allow(before.hash)
         self._both_until_ns = now_ns + BOTH_NS
         self._taken(new)
-        changed = "; ".join(str(change) for change in changes(before.config, new.config).safe) or "no key differs"
+        found = changes(before.config, new.config)
+        changed = "; ".join(str(change) for change in (*found.safe, *found.restart)) or "no key differs"
         self._session.note("config", None, f"{new.hash} rules instead of {before.hash}: {changed}"[:MAX_DETAIL], now_ns)
         if book is not None and book != before.recipes:
             self._session.note("recipe", None, f"{len(book.recipes)} recipes, file {book.sha256}", now_ns)

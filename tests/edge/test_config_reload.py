@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.config import Config, load_config
+from edge.config import Config, load_config, read_config
 from edge.config.places import tables_of
 from edge.config.reload import LIVE, changes, reread
 from edge.errors import ConfigError
@@ -70,6 +70,19 @@ def test_a_file_that_is_refused_is_refused_with_its_line(tmp_path: Path) -> None
     (tmp_path / "cordon.toml").write_text(FILE.replace("latch_noise = 100", "latch_noise = -1"))
     with pytest.raises(ConfigError, match=r"line 6: gate\.latch_noise is not usable"):
         reread(tmp_path / "cordon.toml", running)
+
+
+def test_what_the_inspector_was_restarted_for_needs_no_restart_of_the_gate(tmp_path: Path) -> None:
+    running = config(tmp_path)
+    path, text = tmp_path / "cordon.toml", FILE.replace("[inspector]", "[inspector]\nthreads = 1")
+    path.write_text(text)
+    digest = read_config(path)[1]
+    assert reread(path, running, inspector_on=digest)[0].inspector.threads == 1
+    with pytest.raises(ConfigError, match=r"inspector\.threads"):
+        reread(path, running, inspector_on="d" * 64)
+    path.write_text(text.replace("/dev/robot", "/dev/ttyS0"))
+    with pytest.raises(ConfigError, match=r"gate\.port"):
+        reread(path, running, inspector_on=read_config(path)[1])
 
 
 def test_a_file_with_other_comments_is_taken_with_its_hash(tmp_path: Path) -> None:

@@ -158,6 +158,18 @@ def test_an_inspector_on_another_file_is_not_accepted_from(cell: Cell) -> None:
     assert "the inspector's is dddddddddddd" in row["verdict.detail"]
 
 
+def test_what_the_inspector_was_restarted_for_the_gate_takes_by_a_reload(cell: Cell) -> None:
+    cell.path.write_text(cell.path.read_text().replace("[inspector]", "[inspector]\nthreads = 3"))
+    cell.inspector.config = new = read_config(cell.path)[1]
+    cell.inspector.say(a_state())
+    cell.wait(lambda: (state := cell.daemon.session.inspector) is not None and state.config == new)
+    cell.daemon.reload()
+    cell.wait(lambda: cell.rules() == new)
+    assert cell.robot.wait_ready(20)
+    assert cell.inspect() == "ACCEPT OK"
+    assert cell.told()[0].endswith("inspector.threads 2 -> 3")
+
+
 def test_an_inspector_that_keeps_the_old_file_is_given_some_seconds(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reload, "BOTH_NS", 300_000_000)
     new = cell.edit("latch_noise = 100", "latch_noise = 50")
