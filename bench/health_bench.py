@@ -253,7 +253,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for way, (ledger, read_file) in ways.items():
             found[way].append(latencies_us(arguments.welds // arguments.rounds, ledger=ledger, read_file=read_file))
     for way, values in found.items():
-        # A busy machine puts gate and recorder on one core in some rounds, which doubles everything: the least round is the undisturbed one.
+        # On a busy machine some rounds take twice as long in everything: the least one was disturbed least.
         figures[f"{way}_median_us"] = min(map(statistics.median, values))
         figures[f"{way}_p99_us"] = min(took[int(0.99 * len(took))] for took in values)
     figures["ratio"] = figures["with_median_us"] / figures["without_median_us"]
