@@ -1,7 +1,7 @@
 # Everything works on a fresh machine with Linux and Python 3.10 to 3.13: the first target installs into .venv by itself.
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-cpu test-soft-gpu test-all gpu-test check bench bench-export bench-gpu bench-link bench-records real-data \
-	swaps storm tamper faults faults-long bars model fuzz mutants coverage flips checkpoints recipes recipes-data cubins deb deb-test wheelhouse lock clean
+	hil swaps storm tamper faults faults-long bars model fuzz mutants coverage flips checkpoints recipes recipes-data cubins deb deb-test wheelhouse lock clean
 PYTHON ?=
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
@@ -9,6 +9,7 @@ SCANS ?=
 WELDS ?= 360
 ROWS ?= 10000000
 SECONDS ?= 60
+ARGS ?=
 # Tests that hold deadlines on real processes, or send signals to their own: not beside others.
 ALONE := engines hil faults
 ON_THE_LINE := tests/gpu/test_failures_on_the_line.py
@@ -62,6 +63,9 @@ bench-link: $(INSTALLED) ## frames of the serial link that one core reads and wr
 
 bench-records: $(INSTALLED) ## asking for a part, and verifying, in ROWS=10000000 rows (minutes to build, 4 GB)
 	@.venv/bin/cordon bench records --rows $(ROWS)
+
+hil: $(INSTALLED) ## the cell's own tests, docs/commissioning.md; ARGS="--serial /dev/robot --camera tcp://..."
+	@$(PY) -m pytest tests/hil $(ARGS)
 
 swaps: $(INSTALLED) ## 1,000 bundles taken over by a running line at full rate: nothing lost, nothing mixed (long)
 	@.venv/bin/cordon bench swaps --swaps 1000
