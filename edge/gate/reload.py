@@ -129,7 +129,8 @@ class Reload:
             self._allow(result.hash)
         else:
             self._allow()
-            self._session.note("config", None, f"refused, {self.running.hash[:12]} rules on: {result}"[:MAX_DETAIL], now_ns)
+            why = " ".join(str(result).split())  # several mistakes are several lines
+            self._session.note("config", None, f"refused, {self.running.hash[:12]} rules on: {why}"[:MAX_DETAIL], now_ns)
 
     def _allow(self, *other: str) -> None:
         """The inspector may run on the gate's own configuration, or on these."""
