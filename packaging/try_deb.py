@@ -88,7 +88,7 @@ def first_verdict(box: Box) -> None:
     require(done - started < BAR_S, f"first verdict {done - started:.1f} s after the first command: install {installed - started:.1f}, "
             f"setup {ready - installed:.1f}, start to verdict {done - ready:.1f}")  # fmt: skip
     box.wait("cordon status", "line that accepts")
-    print(box.run("cordon status"))
+    require("DEMONSTRATION" in box.run("cordon status"), "the status says that it is a demonstration")
     box.wait("cordon records show P00004 | grep -q W9", "last verdict of the line-up")
     welds = [line for part in range(1, 5) for line in box.run(f"cordon records show P0000{part}").splitlines() if " W" in line]
     require(len(welds) == 36, "thirty-six welds, thirty-six verdicts")

@@ -9,6 +9,7 @@ import hashlib
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -22,8 +23,10 @@ README = """\
 Cordon for a box without internet: {machine}, Python {python}. Written by packaging/wheelhouse.py.
 
     sha256sum --check SHA256SUMS
-    python{python} -m venv /opt/cordon
-    /opt/cordon/bin/pip install --no-index --find-links . --require-hashes --requirement requirements.txt
+    python{python} -m venv --without-pip /opt/cordon
+    /opt/cordon/bin/python {pip}/pip install --no-index --find-links . --require-hashes --requirement requirements.txt
+
+pip runs from its own wheel, because Debian's Python comes without pip and without the means to make one.
 
 Not in here: PyCUDA, which has no wheels and is compiled on a box with an NVIDIA GPU, and TensorRT, which JetPack or NVIDIA brings
 (docs/gpu.md, docs/jetson.md).
@@ -45,7 +48,7 @@ def main() -> int:
     locked.write_text(resolve(arguments.python, PLATFORMS[arguments.machine][1]))
     download(locked, folder, arguments.python, arguments.machine)
     add_own(folder, locked)
-    (folder / "README").write_text(README.format(machine=arguments.machine, python=arguments.python))
+    (folder / "README").write_text(README.format(machine=arguments.machine, python=arguments.python, pip=add_pip(folder)))
     count = write_sums(folder)
     print(f"{folder}: {count} files, {sum(path.stat().st_size for path in folder.iterdir()) / 2**20:.0f} MiB")
     return 0
@@ -87,6 +90,14 @@ def add_own(folder: Path, locked: Path) -> None:
     here = {digest(path) for path in folder.glob("*.whl")}
     kept = re.sub(r" \\\n    --hash=sha256:([0-9a-f]{64})", lambda found: found[0] if found[1] in here else "", locked.read_text())
     locked.write_text(f"{kept}cordon=={wheel.name.split('-')[1]} \\\n    --hash=sha256:{digest(wheel)}\n")
+
+
+def add_pip(folder: Path) -> str:
+    """The wheel of the pip that runs here, pure Python for every machine; returns its name."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
+    subprocess.run([*command, "--dest", str(folder), f"pip=={version('pip')}"], check=True)
+    (wheel,) = folder.glob("pip-*.whl")
+    return wheel.name
 
 
 def digest(path: Path) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from edge.demonstration import WARNING
 from edge.health.box import temperatures
 from edge.health.look import FOLDER, look
 from edge.health.report import Report, report
 from edge.health.screen import page
+from edge.setup.place import Place, Standing
 from edge.toml import parse_toml
 
 CONFIG = Path("/etc/cordon/cordon.toml")
@@ -32,6 +34,8 @@ def status_main(argv: Sequence[str]) -> int:
     parser.add_argument("--watch", type=float, nargs="?", const=1.0, metavar="SECONDS", help="again and again, until interrupted")
     arguments = parser.parse_args(argv)
     folder = arguments.folder or folder_of(arguments.config)
+    if Place(config=arguments.config).standing() is Standing.SIMULATORS:
+        print(WARNING, file=sys.stderr)
     while True:
         found = report(look(folder), temperatures())
         _print(found, as_json=arguments.json, clear=arguments.watch is not None and sys.stdout.isatty())
