@@ -1,12 +1,14 @@
 """The Debian package and the wheelhouse: what can be seen without building them; the nightly test builds one and looks inside."""
 
 import hashlib
+import importlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 import pytest
@@ -80,3 +82,52 @@ def test_the_package_holds_what_it_says_and_its_program_runs(tmp_path: Path) -> 
     command = [sys.executable, "-S", "-c", told]
     shown = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=tmp_path).stdout
     assert all(path.startswith(str(site)) for path in shown.split())
+
+
+def test_no_script_changes_owner_or_rights_of_anything() -> None:
+    for name in SCRIPTS:
+        text = (PACKAGING / "debian" / name).read_text()
+        assert re.search(r"\b(chown|chmod|chgrp|install|cp|mv|ln)\b [^|]", text) is None, (
+            "where the account may write, root would follow its links"
+        )
+
+
+def test_the_units_of_the_scripts_are_those_there_are() -> None:
+    texts = load("deb").scripts()
+    assert not re.search("@[A-Z]+@", "".join(texts.values())), "every placeholder is filled in"
+    enabled = re.search(r'units="([^"]+)"', texts["postinst"])
+    assert enabled is not None
+    assert "cordon-metrics.service" not in enabled[1].split(), "nobody asked for it yet"
+    assert {"cordon.target", "cordon-gate.service", "cordon-inspector.service"} <= set(enabled[1].split())
+    assert not any(word.startswith("cordon-sim") for word in enabled[1].split()), "simulators never start at boot"
+
+
+def load(name: str) -> ModuleType:
+    """A script of packaging/, which is no package."""
+    sys.path.insert(0, str(PACKAGING))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(PACKAGING))
+
+
+def test_the_five_commands_of_the_document_are_those_that_are_tried() -> None:
+    text = (ROOT / "docs/install.md").read_text()
+    block = text[text.index("## Five commands") :].split("```")[1]
+    commands = [line.split("#")[0].strip().removeprefix("sudo ") for line in block.splitlines() if line.strip()]
+    assert len(commands) == 5
+    tried = (PACKAGING / "try_deb.py").read_text().replace("{FIRST_PART}", "P00001")
+    for command in commands[1:]:
+        assert command in tried, command
+
+
+def test_a_wheel_without_any_licence_stops_the_build(tmp_path: Path) -> None:
+    information = tmp_path / "opt/cordon/lib/python3.11/site-packages/mute-1.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mute\nVersion: 1\n")
+    (information / "RECORD").write_text("mute-1.dist-info/METADATA,,\n")
+    papers = load("paperwork")
+    with pytest.raises(SystemExit, match=r"mute-1\.dist-info declares no licence"):
+        papers.copyright_text(tmp_path)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mute\nVersion: 1\nLicense: MIT\n")
+    assert "mute 1: MIT\n" in papers.copyright_text(tmp_path)
