@@ -21,6 +21,7 @@ _APART = {
     "link": "bench.link_bench",
     "flips": "bench.flips",
     "records": "bench.records_bench",
+    "health": "bench.health_bench",
     "storm": "bench.storm",
     "curve": "bench.curve_cost",
     "explain": "bench.explain_bench",

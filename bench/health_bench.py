@@ -239,8 +239,8 @@ def import_ms(runs: int = 15) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m bench.health_bench [--welds N]`: prints the figures, and ends with one line of JSON."""
-    parser = argparse.ArgumentParser(prog="python -m bench.health_bench", description=main.__doc__)
+    """`cordon bench health [--welds N]`: prints the figures, and ends with one line of JSON."""
+    parser = argparse.ArgumentParser(prog="cordon bench health", description=main.__doc__)
     parser.add_argument("--welds", type=int, default=1_500)
     parser.add_argument("--rounds", type=int, default=6, help="each way in turn, so often; the least of its medians counts")
     arguments = parser.parse_args(argv)
