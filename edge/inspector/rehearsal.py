@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 
 from edge.contract import encode
+from edge.errors import FrameError
 from edge.inspector.camera import NS_PER_MS, Arrival
 from edge.inspector.frame import check_header, check_payload, payload_image, read_header
 from edge.inspector.judging import Finding
@@ -42,7 +43,8 @@ class Rehearsal:
         self._judge, self._until_ns = judge, now_ns + LONGEST_NS
 
     def change(self, loaded: Loaded) -> None:
-        """Another bundle judges from now on: nothing of the one before is held."""
+        """Another bundle judges from now on: nothing of the one before is held, not even a frame that was cheap for it to prepare."""
+        self._sample = None
         self._judge = None if self._judge is None else loaded.judges.get(self._judge.spec.name)
 
     def wanted(self, now_ns: int) -> bool:
@@ -53,12 +55,19 @@ class Rehearsal:
         """Everything between a message's arrival and its report, except the engine."""
         if self._sample is None or self._judge is None:
             return
-        arrival, finding = self._sample
+        try:
+            self._walk(*self._sample, self._judge, loaded)
+        except FrameError:
+            # A good frame of another typology, whose heights lie outside this one's window.
+            self._sample = None
+
+    @staticmethod
+    def _walk(arrival: Arrival, finding: Finding, judge: Judge, loaded: Loaded) -> None:
         header = read_header(arrival.text)
         check_header(header)
         check_payload(header, arrival.payload)
         hashlib.blake2b(arrival.payload, digest_size=16).hexdigest()
         scan = Scan.of(header, payload_image(header, arrival.payload))
         loaded.machine.take(scan)
-        self._judge.preparation.prepare(scan)
+        judge.preparation.prepare(scan)
         encode(report_of(arrival, header, finding, loaded))
