@@ -194,6 +194,12 @@ class Oracle:
                 shown = {} if row.opened_by == "part" else {**shown, name: row.weld}
         return shown
 
+    def hears(self, query: PartQuery) -> None:
+        """A query reaches the gate: of two under one number it answers the first, whichever was asked first."""
+        if (query.session, query.sequence) not in self.asked:
+            self.belief[query.session, query.sequence] = query.recipe
+
     def asks(self, message: Trigger | PartQuery, recipe: str) -> None:
-        """The robot asks, believing in this recipe."""
-        self.belief[message.session, message.sequence] = recipe if isinstance(message, Trigger) else message.recipe
+        """The robot asks, believing in this recipe; a question under a number that was used before is none."""
+        if (message.session, message.sequence) not in self.asked:
+            self.belief[message.session, message.sequence] = recipe if isinstance(message, Trigger) else message.recipe

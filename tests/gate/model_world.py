@@ -218,6 +218,8 @@ class World:
         self.heard.append(message)
         if isinstance(message, Hello):
             self.seen["hello"] += 1
+        if isinstance(message, PartQuery):
+            self.oracle.hears(message)
         self.call("received", message)
 
     def robot_hears(self, message: Message) -> None:
