@@ -25,7 +25,7 @@ def test_a_storm_from_the_cameras_own_address_disturbs_no_verdict(tmp_path: Path
     bundle = Signed(TinyBundle().save(tmp_path / "tiny.cordon"), PUBLIC, images, ("T2",))
     siege = besiege(bundle, "listen", "same", "garbage", connections=1_000, seconds=0.8, every_ms=40)
     assert siege.crowd["attempts"] >= 1_000
-    assert siege.crowd["through"] == 0, "while the camera is heard, nobody else can even connect"
     during = siege.phases[1]
     assert (during.missing, during.reasons) == (0, {}), "\n".join(siege.rows())
     assert max(during.taken_ms) <= 200
+    assert siege.back_s <= 20, "a camera that drops out comes back through the storm"
