@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from edge.config.checks import require
-
 KEY = "af0f9e4f21fe2e47ea38c1cf92c97a5279afbe13c2ccd37215176fd82ca41d48"
 """Public half of the key that `packaging/demonstration.py` signs with. The private half follows from its source: anybody can sign by it."""
 FOLDER = Path("/opt/cordon/share/demonstration")
@@ -28,6 +26,8 @@ def require_simulators(trusted_keys: tuple[str, ...], port: str, endpoints: Iter
     """
     if not is_demonstration(trusted_keys):
         return
+    from edge.config.checks import require  # noqa: PLC0415 - edge.config itself imports this module
+
     remedy = "Everybody can sign by the demonstration's key: put your own public key in its place (`cordon keys new`, `cordon setup`)"
     require(trusted_keys == (KEY,), "inspector.trusted_keys", "the demonstration's key beside others", remedy)
     real = [place for place in (port,) if not inside(place)]

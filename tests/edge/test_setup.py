@@ -3,6 +3,8 @@
 import argparse
 import hashlib
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -53,6 +55,11 @@ def test_the_key_is_the_one_whose_private_half_everybody_can_compute() -> None:
     assert DEMONSTRATION.public_key().public_bytes_raw().hex() == KEY
     packaging = Path(__file__).parents[2] / "packaging/demonstration.py"
     assert PHRASE.decode() in packaging.read_text()
+
+
+@pytest.mark.parametrize("module", ["edge.demonstration", "edge.health.status", "edge.setup.place", "edge.config"])
+def test_each_of_them_may_be_imported_first(module: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
 
 
 def written(tmp_path: Path, text: str) -> Path:
