@@ -12,6 +12,8 @@ from edge.contract import TriggerId
 NS_PER_MS = 1_000_000
 PATIENCE_NS = 500 * NS_PER_MS
 """So long one waits for a moment between two triggers; then the moment after a report will do. At full rate there may be no other."""
+LAST_NS = 10_000 * NS_PER_MS
+"""So long for anything: the gate says nothing of triggers that it rejects at once, and their reports look like early ones for ever."""
 
 
 class Quiet:
@@ -21,8 +23,8 @@ class Quiet:
         self._budget_ns = int(budget_ms * NS_PER_MS)
         self._open: TriggerId | None = None
         self._told: TriggerId | None = None
-        self._early = False
-        self._open_until_ns = self._told_until_ns = 0
+        self._early: TriggerId | None = None
+        self._open_until_ns = self._told_until_ns = self._early_until_ns = 0
 
     def expects(self, trigger: TriggerId, now_ns: int) -> None:
         """The gate waits for this trigger's frame."""
@@ -32,10 +34,11 @@ class Quiet:
         """A report left. Without a trigger (push) the gate judges it as it comes."""
         if trigger is None:
             return
-        self._early = trigger != self._open
-        if not self._early:
+        if trigger == self._open:
             self._open = None
-        self._told, self._told_until_ns = trigger, now_ns + self._budget_ns
+            self._told, self._told_until_ns = trigger, now_ns + self._budget_ns
+        else:
+            self._early, self._early_until_ns = trigger, now_ns + self._budget_ns
 
     def settled(self, trigger: TriggerId) -> None:
         """The gate closed this trigger's case."""
@@ -43,6 +46,8 @@ class Quiet:
             self._open = None
         if trigger == self._told:
             self._told = None
+        if trigger == self._early:
+            self._early = None
 
     def waited_for(self, now_ns: int) -> bool:
         """Is a frame due for a trigger that is open?"""
@@ -50,8 +55,9 @@ class Quiet:
 
     def allows(self, now_ns: int, *, since_ns: int) -> bool:
         """May the bundle be changed now, after waiting since then?"""
-        if self.waited_for(now_ns):
-            return False
-        if self._told is None or now_ns >= self._told_until_ns:
+        waited_ns = now_ns - since_ns
+        if waited_ns >= LAST_NS:
             return True
-        return not self._early and now_ns - since_ns >= PATIENCE_NS
+        if self.waited_for(now_ns) or (self._early is not None and now_ns < self._early_until_ns):
+            return False
+        return self._told is None or now_ns >= self._told_until_ns or waited_ns >= PATIENCE_NS

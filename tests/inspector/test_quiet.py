@@ -1,7 +1,7 @@
 """When the bundle may change: never where the gate would compare one bundle's report with another's announcement."""
 
 from edge.contract import TriggerId
-from edge.inspector.quiet import PATIENCE_NS, Quiet
+from edge.inspector.quiet import LAST_NS, PATIENCE_NS, Quiet
 
 MS = 1_000_000
 FIRST, NEXT = TriggerId("0123456789abcdef", 1), TriggerId("0123456789abcdef", 2)
@@ -61,3 +61,30 @@ def test_a_frame_without_a_trigger_is_judged_as_it_comes() -> None:
     quiet = Quiet(200)
     quiet.reported(None, 0)
     assert quiet.allows(0, since_ns=0)
+
+
+def test_an_early_report_is_waited_for_although_another_camera_reported_since() -> None:
+    quiet = Quiet(10_000)
+    quiet.expects(FIRST, 0)
+    quiet.reported(NEXT, 1 * MS)
+    quiet.reported(FIRST, 2 * MS)
+    quiet.settled(FIRST)
+    assert not quiet.allows(3 * MS, since_ns=0)
+    quiet.settled(NEXT)
+    assert quiet.allows(4 * MS, since_ns=0)
+
+
+def test_triggers_that_the_gate_rejects_at_once_put_it_off_for_a_while_only() -> None:
+    quiet = Quiet(200)
+    for number in range(LAST_NS // (20 * MS)):
+        quiet.reported(TriggerId("0123456789abcdef", 1 + number), number * 20 * MS)
+        assert not quiet.allows(number * 20 * MS, since_ns=0)
+    assert quiet.allows(LAST_NS, since_ns=0)
+
+
+def test_triggers_without_frames_put_it_off_for_a_while_only() -> None:
+    quiet = Quiet(200)
+    for number in range(1 + LAST_NS // (195 * MS)):
+        quiet.expects(TriggerId("0123456789abcdef", 1 + number), number * 195 * MS)
+    assert not quiet.allows(LAST_NS - 1, since_ns=0)
+    assert quiet.allows(LAST_NS, since_ns=0)
