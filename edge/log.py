@@ -104,7 +104,11 @@ class Log:
         if self._lines.qsize() >= MAX_WAITING:
             self._full += 1
             return
-        self._lines.put(_Line(kind, time.time(), level, text, fields))
+        # Cut here already: what waits for a reader that stopped must not fill the memory.
+        for name, value in fields.items():
+            if isinstance(value, str):
+                fields[name] = value[: _MOST.get(name, MAX_TEXT)]
+        self._lines.put(_Line(kind, time.time(), level, text[:MAX_TEXT], fields))
 
     def flush(self, timeout_s: float = 1.0) -> bool:
         """Wait until all that was said is written, at most this long, and only once for a reader that stopped; False where it is not."""
@@ -205,9 +209,24 @@ def _utc(wall_s: float) -> str:
 
 
 def _value(value: object, most: int = MAX_TEXT) -> str:
-    """As logfmt has it: bare where it is one plain word, else in quotes; of anything that is not printable ASCII only an escape is left."""
-    text = str(value)[:most]
+    """As logfmt has it: bare where it is one plain word, else in quotes; of anything that is not printable ASCII only an escape is left.
+
+    At most `most` characters as they are written, for escapes are up to ten times as long: no value pushes the next out of the line.
+    """
+    text = _words(value)[:most]
     if text and _BARE.issuperset(text):
         return text
-    escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+    while len(escaped := _escaped(text)) > most:
+        text = text[: len(text) * most // len(escaped)]
     return f'"{escaped}"'
+
+
+def _escaped(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+
+
+def _words(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as exc:  # noqa: BLE001 - the value is anybody's, and the writer's thread must outlive it
+        return f"({type(exc).__name__} while it was put into words)"

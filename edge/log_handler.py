@@ -30,7 +30,8 @@ class Forward(logging.Handler):
         try:
             return record.getMessage()
         except Exception as exc:  # noqa: BLE001 - the arguments are anybody's, and a log line is worth no failure
-            return f"{record.msg} ({type(exc).__name__} while its arguments were put in)"
+            said = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+            return f"{said} ({type(exc).__name__} while its arguments were put in)"
 
     def _trace(self, record: logging.LogRecord) -> str:
         if not record.exc_info:

@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,6 +83,53 @@ def test_foreign_text_stays_one_value(pipe: tuple[int, int], text: str, written:
     lines = read(pipe[0])
     assert len(lines) == 1
     assert lines[0].endswith(f"kind=k {'' if not text else f'detail={written} '}text={written}\n")
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_a_value_without_words_costs_neither_its_line_nor_those_after_it(pipe: tuple[int, int]) -> None:
+    log = Log("room", fd=pipe[1])
+    log.say("first", kind="k", detail=Mute())
+    log.say("second", kind="k")
+    assert log.flush(20)
+    assert [line.split("kind=")[1] for line in read(pipe[0])] == [
+        'k detail="(RuntimeError while it was put into words)" text=first\n',
+        "k text=second\n",
+    ]
+
+
+@pytest.mark.parametrize("letter", ["\U0001f600", "\u2028", "\n", '"', "\\"])
+def test_no_foreign_value_pushes_the_text_out_of_its_line(pipe: tuple[int, int], letter: str) -> None:
+    log = Log("room", fd=pipe[1])
+    foreign = letter * 1_000
+    log.say("what happened", kind="k", camera=foreign, reason=foreign, part=foreign, weld=foreign)
+    assert log.flush(20)
+    (line,) = read(pipe[0])
+    assert line.endswith('" text="what happened"\n')
+    values = re.findall(r' \w+="((?:[^"\\]|\\.)*)"', line)
+    assert len(values) == 5, "each value is closed, and no escape is cut in two"
+    read_back = {value.encode("ascii").decode("unicode_escape") for value in values[:4]}
+    assert len(read_back) == 1
+    assert set(read_back.pop()) == {letter}
+    assert 990 < len(values[0]) <= 1_000
+
+
+def test_what_waits_for_a_reader_that_stopped_is_cut_to_what_a_line_can_hold(pipe: tuple[int, int]) -> None:
+    os.write(pipe[1], b"x" * 65_536)
+    log = Log("room", fd=pipe[1])
+    tracemalloc.start()
+    try:
+        for number in range(MAX_WAITING):
+            log.say("z" * 65_000 + str(number), kind=str(number), detail="y" * 65_000 + str(number))
+        waiting = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert waiting < 4_000_000
+    os.close(pipe[0])
+    until(lambda: log.flush(1))
 
 
 def test_the_journal_gets_priorities_and_writes_the_time_itself(pipe: tuple[int, int]) -> None:
@@ -233,6 +281,9 @@ def test_arguments_that_do_not_fit_raise_nothing(pipe: tuple[int, int], logger: 
     logger[0].warning("%d", "x")
     assert logger[1].flush(20)
     assert 'text="%d (TypeError while its arguments were put in)"' in read(pipe[0])[0]
+    logger[0].warning(Mute())
+    assert logger[1].flush(20)
+    assert 'text="Mute (RuntimeError while its arguments were put in)"' in read(pipe[0])[0]
 
 
 def test_every_logger_of_the_process_goes_through_one(pipe: tuple[int, int]) -> None:
