@@ -167,6 +167,7 @@ class InspectorDaemon:
         old = [self._loaded, self._explainer]
         self._loaded, self._explainer = change.loaded, change.explainer
         self._rehearsal.change(self._loaded)
+        self._faults.clear()
         self._health.measured(change.contract.worst_ms, change.contract.room.left_ms)
         self._swap.free(old)
 

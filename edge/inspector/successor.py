@@ -18,8 +18,10 @@ from typing import NamedTuple, TypeVar
 from edge.bundle import Bundle
 from edge.bundles.needs import require_fitting
 from edge.bundles.opening import open_configured
+from edge.bundles.starts import Starts
 from edge.config import Config
 from edge.errors import CordonError, EngineError
+from edge.inspector.cuda.leave import give_up
 from edge.inspector.explaining import Explainer
 from edge.inspector.loader import Loaded
 from edge.inspector.proving import hold_to_budget, load_proved
@@ -67,7 +69,14 @@ class _Asked(NamedTuple):
     """What judges now."""
 
     bundle: str
+    version: int
     signed_by: str
+    made: list[Successor]
+    """What was made ready before and did not take over yet; taken out by whoever looks whether it still may."""
+
+
+class _EndedError(BaseException):
+    """The process ends: whatever is being loaded is not worth a step more."""
 
 
 class Loader:
@@ -76,15 +85,19 @@ class Loader:
     def __init__(self, reread: Callable[[], Config], due: Callable[[], bool]) -> None:
         """`reread` gives the configuration as it is now or raises ConfigError; `due`: is a frame waited for?"""
         self._reread, self._due = reread, due
+        self._ending, self._begun = False, Starts(None)
         self._jobs: SimpleQueue[_Asked | list[object] | None] = SimpleQueue()
         self.outcomes: deque[Outcome] = deque()
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
 
-    def ask(self, running: Loaded) -> None:
-        """Look which bundle is active and, where it is not `running`, make it ready. Raises RuntimeError where no thread can be made."""
+    def ask(self, running: Loaded, made: Successor | None = None) -> None:
+        """Look which bundle is active and, where it is not `running`, make it ready, or find that `made` still is it.
+
+        Raises RuntimeError where no thread can be made.
+        """
         if not self._thread.is_alive():
             self._thread.start()
-        self._jobs.put(_Asked(running.bundle, running.signed_by))
+        self._jobs.put(_Asked(running.bundle, running.version, running.signed_by, [] if made is None else [made]))
 
     def free(self, old: list[object]) -> None:
         """Drop what is in the list, of which the caller holds nothing any more: taking a network apart takes milliseconds."""
@@ -92,20 +105,27 @@ class Loader:
 
     def close(self) -> None:
         """End; a network that is being compiled is waited for as long as a service manager may be kept waiting."""
+        self._ending = True
         self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join(END_S)
+        if self._thread.is_alive():
+            # The bundle is not to blame, and the interpreter must not end under a compiler that is at work: it would abort.
+            self._begun.through()
+            give_up(self)
         self.outcomes.clear()
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if isinstance(job, _Asked):
-                self.outcomes.append(self._outcome(job))
-            else:
-                job.clear()
-            # The inspector's collector is off while it judges: what loading left behind, errors above all, goes here.
-            self._breathe()
-            gc.collect()
+        with contextlib.suppress(_EndedError):
+            while (job := self._jobs.get()) is not None:
+                if isinstance(job, _Asked):
+                    self.outcomes.append(self._outcome(job))
+                else:
+                    job.clear()
+                del job
+                # The inspector's collector is off while it judges: what loading left behind, errors above all, goes here.
+                self._breathe()
+                gc.collect()
 
     def _outcome(self, asked: _Asked) -> Outcome:
         config: Config | None = None
@@ -119,8 +139,9 @@ class Loader:
             log.exception("loading failed")
             remedy = "The bundle before it judges on; see the log, restart the inspector when the line stands still"
             outcome = Refused(EngineError("the active bundle could not be loaded", seen=repr(_without_frames(exc)), remedy=remedy))
-        if not isinstance(outcome, Successor) and config is not None and _revoked(asked, config):
-            return Restart(f"bundle {asked.bundle[:12]}, which judges, is revoked")
+        # Where it still is the active one, it was just admitted by that configuration, perhaps under another key's signature.
+        if isinstance(outcome, Refused) and config is not None and (why := _forbidden(asked, config)):
+            return Restart(f"bundle {asked.bundle[:12]}, which judges, {why}")
         return outcome
 
     def _successor(self, asked: _Asked, config: Config) -> Outcome:
@@ -128,10 +149,15 @@ class Loader:
         if bundle.hash == asked.bundle:
             return Unchanged()
         require_fitting(bundle, config)
+        made = asked.made.pop() if asked.made else None
+        if made is not None and (made.loaded.bundle, made.loaded.signed_by) == (bundle.hash, bundle.signed_by):
+            return made
+        del made
         if config.inspector.backend != "openvino":
             return Restart(f"bundle {bundle.hash[:12]} is active, and a GPU has no room for two at once")
         starts = starts_of(config)
         starts.begin(bundle.hash)
+        self._begun = starts
         try:
             return self._proved(bundle, config)
         finally:
@@ -150,6 +176,8 @@ class Loader:
         self._breathe()
 
     def _breathe(self) -> None:
+        if self._ending:
+            raise _EndedError
         until_s = time.monotonic() + LONGEST_PAUSE_S
         while self._due() and time.monotonic() < until_s:
             time.sleep(PAUSE_S)
@@ -170,9 +198,16 @@ def _lock_given_often() -> Iterator[None]:
         sys.setswitchinterval(usual_s)
 
 
-def _revoked(running: _Asked, config: Config) -> bool:
+def _forbidden(running: _Asked, config: Config) -> str:
+    """Why what judges must not go on by this configuration; empty: it may."""
     store = config.inspector.bundles
-    return store is not None and (running.bundle in store.revoked_bundles or running.signed_by in store.revoked_keys)
+    if store is not None and (running.bundle in store.revoked_bundles or running.signed_by in store.revoked_keys):
+        return "is revoked"
+    if running.signed_by not in config.inspector.trusted_keys:
+        return "is signed by a key that is not trusted any more"
+    if store is not None and running.version < store.min_version:
+        return f"is version {running.version}, older than inspector.bundles.min_version {store.min_version}"
+    return ""
 
 
 E = TypeVar("E", bound=BaseException)

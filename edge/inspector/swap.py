@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from edge.config import Config
 from edge.contract import FrameEvent, Reason
-from edge.errors import BundleError, BundlePolicyError, ConfigError, CordonError, KnownAnswerError
+from edge.errors import BundlePolicyError, ConfigError, CordonError, KnownAnswerError
 from edge.inspector.announcing import Announcer
 from edge.inspector.loader import Loaded
 from edge.inspector.quiet import Quiet
@@ -45,13 +45,14 @@ class Swap:
 
     def step(self, running: Loaded, now_ns: int) -> Successor | Restart | None:
         """Go on with it, once everything that came was handled; a successor that is returned was announced and judges from now on."""
-        if self._asked and not self._loading and self._pending is None:
+        if self._asked and not self._loading:
             self._begin(running, now_ns)
         elif self._loading:
             self._look(running, now_ns)
         if self._event is not None and self._announcer.tell_event(self._event):
             self._event = None
-        return None if self._pending is None else self._change(self._pending, now_ns)
+        # What was made ready before somebody asked again may not be what is active now, or be revoked: it is looked at once more.
+        return None if self._pending is None or self._asked else self._change(self._pending, now_ns)
 
     def free(self, old: list[object]) -> None:
         """What judged before, of which the caller holds nothing any more."""
@@ -66,8 +67,9 @@ class Swap:
         log.info("asked to look for another bundle; %s judges meanwhile", running.bundle[:12])
         if self._notifier is not None:
             self._notifier.reloading("judging, and loading the active bundle", now_ns)
+        made, self._pending = self._pending, None
         try:
-            self._loader.ask(running)
+            self._loader.ask(running, made if isinstance(made, Successor) else None)
         except RuntimeError as exc:
             remedy = "Give the inspector more threads or memory, or restart it"
             self._refuse(BundlePolicyError("no thread to load the active bundle with", seen=exc, remedy=remedy), running)
@@ -107,7 +109,7 @@ class Swap:
         seen = f"{type(fault).__name__}: {fault}"
         log.error("%s: %s", told, seen)
         self._event = FrameEvent("", None, Reason.BUNDLE_FAULT, f"{told}: {seen}"[:MAX_DETAIL])
-        if isinstance(fault, BundleError | KnownAnswerError):
+        if not isinstance(fault, ConfigError):
             self._announcer.notice = BundlePolicyError(told, seen=seen, remedy="Activate one that works, then reload the inspector")
 
     def _change(self, pending: Successor | Restart, now_ns: int) -> Successor | Restart | None:

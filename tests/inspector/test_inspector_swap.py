@@ -6,22 +6,26 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
 import zmq
 from cell_kit import SESSION, Cell, listen, make_config, make_parts
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tiny import CENTRES, PUBLIC, TinyBundle, frame_image, network, probability
 
-from edge.bundle import open_bundle
+from edge.bundle import Bundle, open_bundle
 from edge.bundles.policy import Policy
 from edge.bundles.starts import TRIES
 from edge.bundles.state import Proof
 from edge.bundles.store import Store
 from edge.config import BundlesConfig, Config, GpuConfig
 from edge.contract import FrameEvent, InspectorState, Outcome, Reason, Report, Settled, TriggerId, encode
+from edge.inspector.cuda.leave import gave_up
 from edge.inspector.daemon import InspectorDaemon
 from edge.inspector.frame import FrameTrigger, encode_alive
+from edge.inspector.successor import END_S
 
 BETWEEN = 65
 """A gray that the first bundle calls bad and the second good."""
@@ -248,6 +252,7 @@ def test_a_configuration_that_cannot_be_read_changes_nothing(begin: Begin) -> No
     cell.until(lambda: bool(cell.gate.events))
     assert "the disk is gone" in cell.gate.events[0].detail
     assert announced(cell) == first
+    assert cell.daemon._announcer.notice is not None, "the next gate hears it too"
 
 
 def with_inspector(config: Config, **changes: object) -> Config:
@@ -268,16 +273,98 @@ def test_a_gpu_has_no_room_for_two_so_the_inspector_ends_between_triggers(begin:
     cell.until(lambda: cell.daemon._stopping)
 
 
-def test_a_revoked_bundle_does_not_go_on_judging(begin: Begin) -> None:
-    def revoking(config: Config) -> Config:
+@pytest.mark.parametrize("rule", ["revoked_bundles", "revoked_keys", "trusted_keys", "min_version"])
+def test_a_bundle_that_the_configuration_does_not_allow_any_more_does_not_go_on_judging(begin: Begin, rule: str) -> None:
+    def forbidding(config: Config) -> Config:
+        assert config.inspector.bundles is not None
+        if rule == "trusted_keys":
+            return with_inspector(config, trusted_keys=("ab" * 32,))
+        changed = {"revoked_bundles": (first,), "revoked_keys": (PUBLIC,), "min_version": 2}[rule]
+        return with_inspector(config, bundles=msgspec.structs.replace(config.inspector.bundles, **{rule: changed}))
+
+    cell = begin(forbidding)
+    first = announced(cell)
+    cell.daemon.reload()
+    cell.until(lambda: cell.daemon._stopping)
+
+
+OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+
+
+def test_the_same_bundle_signed_anew_goes_on_without_its_first_key(begin: Begin) -> None:
+    other = OTHER.public_key().public_bytes_raw().hex()
+    cell = begin(lambda config: with_inspector(config, trusted_keys=(other,)))
+    both = with_inspector(cell.config, trusted_keys=(PUBLIC, other)).inspector
+    Store(policy=Policy.of(both)).install(TinyBundle().save(cell.config.gate.socket.with_name("anew.cordon"), OTHER))
+    cell.daemon.reload()
+    cell.until(lambda: cell.daemon._swap._loading)
+    cell.until(lambda: not cell.daemon._swap._loading)
+    assert judge(cell, 1).reason is Reason.OK
+    assert not cell.daemon._stopping
+    assert cell.gate.events == []
+
+
+@pytest.mark.parametrize("what", ["rolled back", "revoked"])
+def test_what_was_ready_does_not_take_over_once_it_may_not(begin: Begin, what: str) -> None:
+    def reread(config: Config) -> Config:
         assert config.inspector.bundles is not None
         return with_inspector(config, bundles=msgspec.structs.replace(config.inspector.bundles, revoked_bundles=revoked))
 
     revoked: tuple[str, ...] = ()
-    cell = begin(revoking)
-    revoked = (announced(cell),)
+    cell = begin(reread)
+    first, new = announced(cell), put(cell.config, second())
+    cell.expect("T2", sequence=1)
+    cell.tick()
     cell.daemon.reload()
-    cell.until(lambda: cell.daemon._stopping)
+    prepared(cell)
+    if what == "revoked":
+        revoked = (new,)
+    else:
+        Store(policy=Policy.of(cell.config.inspector)).rollback(lambda _: Proof(version=1, answers=1, backend="nobody"), reason="a test")
+    judge(cell, 1)
+    cell.daemon.reload()
+    settle(cell, 1)
+    cell.until(lambda: cell.daemon._swap._loading)
+    cell.until(lambda: not cell.daemon._swap._loading)
+    cell.tick()
+    assert cell.daemon._swap._pending is None
+    assert judge(cell, 2).bundle == first
+    assert all(state.bundle in ("", first) for state in cell.gate.states)
+
+
+def test_what_was_ready_takes_over_where_it_still_may(begin: Begin) -> None:
+    cell = begin()
+    new = put(cell.config, second())
+    cell.expect("T2", sequence=1)
+    cell.tick()
+    cell.daemon.reload()
+    prepared(cell)
+    made = cell.daemon._swap._pending.loaded
+    cell.daemon.reload()
+    cell.tick()
+    assert cell.daemon._swap._pending is None, "it is looked at once more"
+    settle(cell, 1)
+    cell.until(lambda: announced(cell) == new)
+    assert cell.daemon._loaded is made, "and was not loaded again"
+
+
+def test_closing_breaks_loading_off_and_counts_nothing_against_the_bundle(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    def for_ever(_bundle: Bundle, _config: Config, *, progress: Callable[[str], None]) -> NoReturn:
+        while True:
+            progress("one more network")
+            time.sleep(0.001)
+
+    cell = begin()
+    put(cell.config, second())
+    monkeypatch.setattr("edge.inspector.successor.load_proved", for_ever)
+    starts = cell.config.gate.socket.with_name("inspector.starts")
+    cell.daemon.reload()
+    cell.until(lambda: bool(starts.read_text()))
+    began = time.monotonic()
+    cell.daemon.close()
+    assert time.monotonic() - began < END_S
+    assert starts.read_text() == ""
+    assert not gave_up()
 
 
 def test_engines_that_judged_before_are_freed(begin: Begin) -> None:
