@@ -10,6 +10,7 @@ WELDS ?= 360
 ROWS ?= 10000000
 SECONDS ?= 60
 ARGS ?=
+PREVIOUS ?=
 # Tests that hold deadlines on real processes, or send signals to their own: not beside others.
 ALONE := engines hil faults
 ON_THE_LINE := tests/gpu/test_failures_on_the_line.py
@@ -129,8 +130,9 @@ cubins: $(INSTALLED) ## compile the heightmap's kernels for all GPUs, with nvcc 
 deb: $(INSTALLED) ## the Debian package for this Python and machine, into dist/
 	@$(PY) packaging/deb.py
 
-deb-test: deb ## installs, removes and purges it in a fresh Debian root; needs root, debootstrap and a mirror
-	@$(PY) packaging/try_deb.py dist/cordon_*.deb
+deb-test: deb ## the package in a booted Debian: five commands, rights, update, purge, kills, frozen gate; needs root, mmdebstrap, systemd-container, a mirror
+	@$(PY) packaging/try_deb.py dist/cordon_*.deb $(if $(PREVIOUS),--previous "$(PREVIOUS)")
+	@$(PY) packaging/try_box.py dist/cordon_*.deb
 
 wheelhouse: $(INSTALLED) ## wheels for boxes without internet; MACHINE=x86_64 or aarch64
 	@$(PY) packaging/wheelhouse.py --machine $(or $(MACHINE),x86_64)
