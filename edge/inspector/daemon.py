@@ -324,7 +324,7 @@ def run_inspector(config_path: Path) -> int:
                 leave(1)
         raise
     lines.flush()
-    if gave_up():
+    if gave_up():  # of a compiler that is still at work, too
         leave(0)
     return 0
 
@@ -337,10 +337,11 @@ def _explain(exc: BaseException) -> None:
 
 
 def _serve(config_path: Path) -> None:
+    # Asked for while the networks load: file and store may have been read before they were changed.
+    early: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _frame: early.append(number))
     config, config_hash = read_config(config_path)
     notifier = Notifier()
-    # Whoever sends it while the networks load must not end the process, and gets what is active then anyway.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     loading = Watch(LOADING_S)
     loading.feed()
     notifier.extend(STEP_S)
@@ -361,6 +362,9 @@ def _serve(config_path: Path) -> None:
     watch = Watch(STILL_S + (config.inspector.gpu.timeout_ms / 1000.0 if config.inspector.gpu else 0.0))
     alive = Alive(notifier, watch)
     try:
+        alive.step(cameras=daemon.ready)
+        if early:
+            daemon.reload()
         daemon.run(lambda: alive.step(cameras=daemon.ready))
         notifier.stopping()
     finally:
