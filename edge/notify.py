@@ -72,7 +72,8 @@ class Notifier:
         """Send a state that must arrive; what the manager cannot take now goes with a later `alive`."""
         if self._socket is None:
             return
-        self._unsent = f"{self._unsent}\n{state}" if self._unsent else state
+        if not self._unsent.endswith(state):
+            self._unsent = f"{self._unsent}\n{state}" if self._unsent else state
         self._due_ns = 0
         self._flush()
 

@@ -63,15 +63,15 @@ class Starting:
     def _prove(self, bundle: Bundle) -> Loaded:
         loaded = load_proved(bundle, self._whole, progress=self._progress)
         say = self._announcer.milestone
-        self.contract = hold_to_budget(loaded, bundle, self._whole, say=say, between=self._meanwhile)
+        self.contract = hold_to_budget(loaded, bundle, self._whole, say=say, between=self._goes_on)
         return loaded
 
     def _progress(self, step: str) -> None:
         self._announcer.milestone(step)
+        self._goes_on()
+
+    def _goes_on(self) -> None:
         if self._notifier is not None:
             self._notifier.extend(STEP_S)
-        self._meanwhile()
-
-    def _meanwhile(self) -> None:
         self._announcer.keep_connected()
         self._announcer.tell_state(time.monotonic_ns(), camera_alive=False)

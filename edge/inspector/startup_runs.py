@@ -3,7 +3,7 @@
 Twenty runs cannot tell a slow network from a machine that was busy for a moment, but what they mean can be told apart: a network
 that is too slow is so in every attempt, a hiccup is not. So the worst run of an attempt counts, and the best of three attempts, which
 lie apart in time. An attempt is short where nothing is near the limit (10 to 20 runs, the worst within half of it), long where it
-is (20 to 50), and ends where even the fastest of 5 does not fit.
+is (20 to 50), and ends where even the fastest of 5 does not fit, or where 5 took seconds.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ ATTEMPTS, PAUSES_S = 3, (0.1, 0.5)
 HOPELESS_RUNS, FAR_RUNS, NEAR_RUNS, MOST_RUNS = 5, 10, 20, 50
 FAR = 0.5
 """A worst run within this part of the limit is far from it."""
-SHORT_S, LONG_S = 0.06, 0.5
-"""After so long an attempt goes on only where its least runs are not through: FAR_RUNS far from the limit, NEAR_RUNS near it."""
+SHORT_S, LONG_S, TOO_LONG_S = 0.06, 0.5, 5.0
+"""After so long an attempt goes on only where its least runs are not through: FAR_RUNS far from the limit, NEAR_RUNS near it, and no
+more than HOPELESS_RUNS where a frame takes so long that a start would never end; a hiccup counts little beside such frames."""
 NS_PER_MS = 1_000_000
 ROUTED, EVERY = "named by the router", "every typology"
 
@@ -101,7 +102,8 @@ def _attempt(timed: Timed, limit_ms: float, wait: Wait, least: int, between: Bet
         hopeless = run >= HOPELESS_RUNS and fastest_ms + seen.wait_ms > limit_ms
         far = seen.needed_ms <= FAR * limit_ms
         most, long_s, fewest = (NEAR_RUNS, SHORT_S, FAR_RUNS) if far else (MOST_RUNS, LONG_S, NEAR_RUNS)
-        enough = run >= most or (run >= fewest and time.monotonic() - began_s > long_s)
+        took_s = time.monotonic() - began_s
+        enough = run >= most or (run >= fewest and took_s > long_s) or (run >= HOPELESS_RUNS and took_s > TOO_LONG_S)
         if hopeless or (run >= least and enough):
             return seen
 

@@ -89,6 +89,18 @@ def test_a_manager_that_is_away_or_full_delays_nobody_and_is_told_later(tmp_path
     notifier.close()
 
 
+def test_asking_for_time_again_and_again_makes_no_message_too_long_for_a_manager_that_is_back(tmp_path: Path) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    for _ in range(1_000):
+        notifier.extend(300)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.setblocking(False)
+        notifier.extend(300)
+        assert heard(listener) == ["EXTEND_TIMEOUT_USEC=300000000"]
+    notifier.close()
+
+
 def test_a_status_cannot_forge_a_second_field(manager: tuple[socket.socket, str]) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager[1]})
     notifier.status("part\nREADY=1\x1b[0m" + "x" * 500)

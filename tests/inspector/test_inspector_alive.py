@@ -76,7 +76,7 @@ def test_ready_comes_with_proved_engines_and_the_feeding_ends_with_an_engine_cal
     manager.wait("READY=1\nSTATUS=engines proved, waiting for a camera", 60)
     loading = [text for text in manager.heard if text.startswith("EXTEND_TIMEOUT_USEC=")]
     assert manager.heard[: len(loading)] == loading, "while networks load, more time is asked for, and nothing else is said"
-    assert len(loading) == 7, "at the start, for the bundle, for two typologies loaded and proved, and for the worst cases"
+    assert len(loading) > 7, "at the start, for the bundle, for two typologies loaded and proved, and for each run that looks for the worst"
     assert manager.fed()
     assert camera.poll(5_000)
     camera.recv()

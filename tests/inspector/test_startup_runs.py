@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import chain, cycle, repeat
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,6 +40,20 @@ def test_one_hiccup_of_the_machine_refuses_nothing() -> None:
 
 def test_two_hiccups_refuse_nothing() -> None:
     assert worst_of(runs(chain([900.0], repeat(1.0, 49), [900.0], repeat(1.0))), 100.0) == (1.0, 20, 3)
+
+
+@pytest.mark.parametrize(("frame_s", "runs_wanted"), [(0.1, 20), (0.6, 9), (3.0, 5)])
+def test_frames_that_take_seconds_do_not_make_the_start_take_minutes(
+    frame_s: float, runs_wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now_s=1_000.0)
+
+    def timed() -> float:
+        clock.now_s += frame_s
+        return frame_s * 1_000.0
+
+    monkeypatch.setattr(startup_runs, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
+    assert worst_of(timed, frame_s * 1_500.0) == (frame_s * 1_000.0, runs_wanted, 1)
 
 
 def test_what_is_late_now_and_then_is_late_in_every_attempt() -> None:
