@@ -24,6 +24,8 @@ PATIENCE_NS = 50_000_000
 """So long an open trigger puts off the reading; no longer, for the inspector reads too and is not believed what the gate has not read."""
 LOCK_S = 0.0002
 """A trigger that comes while the file is read asks for Python's lock a dozen times; usually each time may take 5 ms."""
+TAKEN = " rules instead of "
+"""In the event that tells of a file in force; those about files that are refused, or wait, lack it."""
 MAX_DETAIL = 1_800
 """Longest text of one event."""
 
@@ -159,6 +161,6 @@ class Reload:
         self._taken(new)
         found = changes(before.config, new.config)
         changed = "; ".join(str(change) for change in (*found.safe, *found.restart)) or "no key differs"
-        self._session.note("config", None, f"{new.hash} rules instead of {before.hash}: {changed}"[:MAX_DETAIL], now_ns)
+        self._session.note("config", None, f"{new.hash}{TAKEN}{before.hash}: {changed}"[:MAX_DETAIL], now_ns)
         if book is not None and book != before.recipes:
             self._session.note("recipe", None, f"{len(book.recipes)} recipes, file {book.sha256}", now_ns)

@@ -13,6 +13,7 @@ from edge.gate.case import Action, Record, Send, Ticket
 from edge.gate.machine import boot_id
 from edge.gate.messages import Heartbeat, Message
 from edge.gate.records import Recorder
+from edge.gate.reload import TAKEN
 from edge.gate.rows import Disposition, DispositionRow, EventRow, TriggerRow, VerdictRow
 from edge.gate.session import GateSession
 from edge.health.harmless import harmless
@@ -37,6 +38,8 @@ REMEMBERED = 256
 JUDGED = ("OK", "DEFECT")
 """Reasons of verdicts that rest on a frame's score."""
 CONFIRMED = (Disposition.ACCEPTED.value, Disposition.REJECTED.value)
+LATCHES, TEXT = 16, 300
+"""Latched reasons that are shown, and the characters of a text: the state has 16 KiB."""
 NOT_MISSED = (Disposition.REFUSED.value, Disposition.SESSION_LOST.value, Disposition.GATE_RESTARTED.value)
 """Ends of a trigger that had no claim to a verdict any more."""
 
@@ -68,13 +71,16 @@ class GateHealth:
         self._known: str | None = None
         """The session whose beginning was counted."""
         self._port = False
+        self._said = self._ended = self._reload = ""
+        """The last event about the session, the one that ended it, and what became of the last reload unless it was taken."""
+        self._unjudged, self._unjudged_reason = 0, ""
         self._typologies: tuple[str, ...] = ()
         if self.problem:
             log.say(self.problem)
 
     def configured(self, config: GateConfig, config_hash: str) -> None:
         """From now on with this configuration."""
-        self._budget_ns = int(config.budget_ms * NS_PER_MS)
+        self._budget_ns, self._heartbeat_ns = int(config.budget_ms * NS_PER_MS), int(config.heartbeat_ms * NS_PER_MS)
         self._fixed: dict[str, object] = {
             "port": config.port,
             "link": config.link_name,
@@ -114,13 +120,15 @@ class GateHealth:
 
     @harmless
     def heard(self, message: Message, now_ns: int) -> None:
-        """A whole message of the robot; each heartbeat counts one on from the last (16 bits)."""
-        self._robot_ns = now_ns
+        """A whole message of the robot; each heartbeat counts one on from the last (16 bits), or a program that stands still sent it."""
         if isinstance(message, Heartbeat):
             last, self._robot_counter = self._robot_counter, message.counter
             self._ledger.add("heartbeats")
+            if message.counter == last:
+                return
             if message.session == self._known and last is not None:
                 self._ledger.add("heartbeats_missed", max(0, min((message.counter - last) % 0x1_0000 - 1, 0xFF)))
+        self._robot_ns = now_ns
 
     @harmless
     def told(self, message: ToGate, now_ns: int) -> None:
@@ -143,12 +151,18 @@ class GateHealth:
             self._port = port_open
             self._ledger.add("port_openings", int(port_open))
         if session != self._known:
-            self._known, self._session_ns, self._robot_counter = session, now_ns, None
-            self._ledger.add("sessions", int(session is not None))
+            self._session_changed(session, now_ns)
         age_ns = now_ns - self._shown_ns
         if age_ns >= LATEST_NS or (age_ns >= EVERY_NS and self._session.idle):
             self._shown_ns = now_ns
             self._ledger.publish(msgspec.json.encode(self._state(now_ns)))
+
+    def _session_changed(self, session: str | None, now_ns: int) -> None:
+        if self._known is not None and self._robot_ns:
+            # Heartbeats that did not come any more have no counter that could tell of them.
+            self._ledger.add("heartbeats_missed", min((now_ns - self._robot_ns) // self._heartbeat_ns, 0xFF))
+        self._known, self._session_ns, self._robot_counter, self._ended = session, now_ns, None, self._said
+        self._ledger.add("sessions", int(session is not None))
 
     def close(self) -> None:
         """The gate ends in order."""
@@ -169,6 +183,10 @@ class GateHealth:
             self._open[row.session, row.sequence] = _Open(row.opened_ns)
         elif isinstance(row, EventRow):
             self._tables["events"].add(row.kind, row.reason or (row.camera if row.kind == "noise" else "") or "none", count=row.count)
+            if row.kind in ("session", "link"):
+                self._said = row.detail
+            elif row.kind == "config":
+                self._reload = "" if TAKEN in row.detail else row.detail
 
     def _verdict(self, row: VerdictRow) -> None:
         typology = row.typology or "none"
@@ -178,6 +196,8 @@ class GateHealth:
         self._times["decided"].record(row.decided_ns - row.opened_ns)
         if row.reason in ("NO_FRAME", "DEADLINE"):
             self._tables["misses"].add(row.reason)
+        if row.weld:
+            self._unjudged, self._unjudged_reason = 0 if row.reason in JUDGED else self._unjudged + 1, row.reason
         self._ledger.end()
         case = self._open.get((row.session, row.sequence))
         if case is not None:
@@ -222,19 +242,22 @@ class GateHealth:
     def _state(self, now_ns: int) -> dict[str, object]:
         facts, recipe = self._session.standing(now_ns), self._session.recipe
         found = objections(facts, without_recipe=recipe == "")
+        if found:
+            self._unjudged = 0  # what stands against it says why
         waiting = [case.opened_ns for case in self._open.values() if not case.decided_ns]
         return {
             **self._fixed,
             "at_ns": now_ns,
             "accepting": not found,
             "objections": found,
-            "latched": facts.latched,
+            "latched": [why[:TEXT] for why in facts.latched[:LATCHES]],
             "challenge": self._session.challenge(now_ns),
             "store": self._recorder.standing()._asdict(),
             "store_healthy": facts.store_healthy,
             "port_open": self._port,
             "session": self._known,
             "session_ns": self._session_ns,
+            "session_lost": self._lost(),
             "robot_ns": self._robot_ns,
             "inspector": facts.inspector,
             "inspector_alive": facts.inspector_alive,
@@ -244,4 +267,12 @@ class GateHealth:
             "waiting": len(waiting),
             "oldest_ns": min(waiting, default=0),
             "log_dropped": self._log.dropped,
+            "unjudged": self._unjudged,
+            "unjudged_reason": self._unjudged_reason,
+            "reload": self._reload[:TEXT],
         }
+
+    def _lost(self) -> str:
+        if self._known is not None or not self._ended:
+            return ""
+        return self._ended[:TEXT] if self._said == self._ended else f"{self._ended[:TEXT]}; since then: {self._said[:TEXT]}"

@@ -13,8 +13,10 @@ from edge.health.reader import Reading, read
 from edge.health.words import GateState, InspectorShown, Objection
 
 NS_PER_S = 1_000_000_000
-STILL_NS = 3 * NS_PER_S
+STILL_NS = 3 * NS_PER_S // 2
 """A gate's loop gets round at least once a second, an inspector's within a frame or a heartbeat."""
+IN_A_ROW = 3
+"""So many welds rejected without being judged, although nothing stands against it, are no chance."""
 OLD_NS = 5 * NS_PER_S
 """A state older than this does not describe the present."""
 FOLDER = Path("/run/cordon")
@@ -70,7 +72,7 @@ def answer(seen: Look) -> tuple[Answer, list[Why]]:
     age_s = seen.ago_s(seen.gate.step_ns) or 0.0
     if age_s * NS_PER_S > STILL_NS:
         remedy = "The watchdog ends it within seconds; if it does not: systemctl restart cordon-gate"
-        return "not_accepting", [Why("GATE_STILL", f"the gate's loop has stood still for {age_s:.0f} s", remedy)]
+        return "not_accepting", [Why("GATE_STILL", f"the gate's loop has stood still for {age_s:.1f} s", remedy)]
     state = seen.gate_state
     if state is None or seen.now_ns - state.at_ns > OLD_NS:
         return "unknown", [Why("STARTING", "the gate has not said yet how it stands", "Ask again in a second")]
@@ -113,12 +115,23 @@ def _each(state: GateState) -> list[Objection]:
     return found
 
 
+def rejects_all_the_same(seen: Look) -> tuple[str, str] | None:
+    """What the last welds were rejected for without being judged, although the gate would accept, and what to do; None: no such thing."""
+    state = seen.gate_state
+    if state is None or state.unjudged < IN_A_ROW:
+        return None
+    text = f"the last {state.unjudged} welds were rejected without being judged, at last for {state.unjudged_reason}"
+    return text, UNJUDGED.get(state.unjudged_reason, "cordon records show PART says what was seen; docs/robot-link.md lists the reasons")
+
+
 def warnings(seen: Look) -> list[str]:
     """What does not stop the line, and should be seen to before it does."""
     state, shown = seen.gate_state, seen.inspector_state
     found = []
     if state is not None and seen.gate.found == "alive":
         store = state.store
+        if state.reload:
+            found.append(f"the configuration was read again: {state.reload}")
         if 0 <= store.free_bytes < state.alarm_mb * 2**20:
             found.append(f"{store.free_bytes / 2**20:.0f} MiB left for records, gate.storage.alarm_mb is {state.alarm_mb:g}")
         if store.lost:
@@ -144,7 +157,7 @@ def _rank(why: Why) -> int:
 
 
 def _why(seen: Look, state: GateState, one: Objection) -> Why:
-    remedy = REMEDIES.get(one.reason, "docs/health.md says what the reason means")
+    remedy = REMEDIES.get(one.name) or REMEDIES.get(one.reason, "docs/health.md says what the reason means")
     text = f"{one.name}: no; {one.detail}"
     if one.reason == "LATCHED":
         text = f"latched: {one.detail}"
@@ -152,10 +165,15 @@ def _why(seen: Look, state: GateState, one: Objection) -> Why:
         text = _records(state)
     elif one.reason == "SESSION_LOST":
         text = "no session with the robot" if state.port_open else f"the robot's port {state.port} is gone"
+        text += f": {state.session_lost}" if state.session_lost else ""
     elif one.reason == "INSPECTOR_DOWN":
         text = _inspector_down(seen, state)
+    elif one.name in OF_THE_GATE:
+        text = f"gate and inspector do not belong together: {one.detail}"
     elif one.reason == "NOT_READY":
         text = _not_ready(seen, one)
+    elif one.reason in ("CHALLENGE", "RECIPE"):
+        text = one.detail
     elif state.inspector is not None and one.reason == state.inspector.fault_reason:
         text = f"the inspector's fault: {state.inspector.fault}"
     return Why(one.reason, text, remedy)
@@ -174,8 +192,8 @@ def _inspector_down(seen: Look, state: GateState) -> str:
     if there.found == "alive":
         doing = f": {shown.step}" if shown is not None and shown.step else ""
         still_s = seen.ago_s(there.step_ns) or 0.0
-        what = f"has stood still for {still_s:.0f} s" if still_s * NS_PER_S > STILL_NS else "lives"
-        return f"the inspector (pid {there.pid}) {what}, but the gate does not hear it{doing}"
+        what = f"has stood still for {still_s:.1f} s" if still_s * NS_PER_S > STILL_NS else "lives, but the gate does not hear it"
+        return f"the inspector (pid {there.pid}) {what}{doing}"
     last = f"; its last word: {shown.step}" if shown is not None and shown.step else ""
     if there.found == "dead":
         how = "ended" if there.ended_wall_ns else "died or was killed"
@@ -197,10 +215,16 @@ def _not_ready(seen: Look, one: Objection) -> str:
     return f"the inspector is not ready: {one.detail}"
 
 
+OF_THE_GATE = {
+    "same configuration": "cordon config check; then systemctl restart cordon-inspector and systemctl reload cordon-gate",
+    "inspector of this release": "Both must come from one package: systemctl restart cordon-gate cordon-inspector",
+}
+"""By the condition's name, for no camera and no waiting helps there."""
 REMEDIES = {
+    **OF_THE_GATE,
     "LATCHED": "Look at what it names; then, as somebody who answers for it: cordon records acknowledge",
     "RECORD_FAULT": "Make room on the disk of gate.records or repair it; the gate tries again every second by itself",
-    "INSPECTOR_DOWN": "systemctl status cordon-inspector; journalctl -u cordon-inspector",
+    "INSPECTOR_DOWN": "systemctl status cordon-inspector; journalctl -u cordon-inspector; cordon config check",
     "GPU_FAULT": "It starts again by itself; if it comes back: docs/gpu-failures.md",
     "ENGINE_FAILED": "It starts again by itself; if it comes back: cordon engine verify, memory, docs/gpu-failures.md",
     "BUNDLE_FAULT": "cordon bundle verify; install and activate a bundle that this box trusts",
@@ -210,6 +234,16 @@ REMEDIES = {
     "CHALLENGE": "Show the known-good and the known-bad part: docs/challenge.md",
     "RECIPE": "Let the robot name its recipe, or set gate.recipe",
     "SESSION_LOST": "Start the robot's program; check cable and gate.port: docs/robot-link.md",
+}
+
+
+UNJUDGED = {
+    "NO_FRAME": "Is the camera asked for a frame of each trigger, and does the frame name its session and sequence? docs/frames.md",
+    "DEADLINE": "The times below say which stage takes so long: the camera's, the networks', another program's",
+    "RECORD_LATE": "The disk of gate.records is too slow: see `commit` in cordon status --json",
+    "WELD_UNKNOWN": "The active recipe lacks this weld: docs/parts.md",
+    "TYPOLOGY_UNKNOWN": "The bundle lacks this typology: cordon bundle show",
+    "PARTS_OPEN": "The robot asks for no part verdict: docs/parts.md",
 }
 
 

@@ -7,6 +7,7 @@ from edge.gate.verdict import BEFORE_FRAME, Facts, judge
 
 Objection = dict[str, str]
 """`name` of the condition, `reason` as a verdict would say it, `detail`: what was seen."""
+MAX_DETAIL = 600
 _ALL = tuple((condition,) for condition in BEFORE_FRAME)
 
 
@@ -21,7 +22,7 @@ def objections(facts: Facts, *, without_recipe: bool) -> list[Objection]:
         decision = judge(facts, condition)
         if decision.outcome is Outcome.ACCEPT:
             continue
-        entry = {"name": condition[0].name, "reason": decision.reason.value, "detail": decision.detail.partition(": ")[2]}
+        entry = {"name": condition[0].name, "reason": decision.reason.value, "detail": decision.detail.partition(": ")[2][:MAX_DETAIL]}
         if decision.reason is Reason.INTERNAL:
             # It rests on a condition before it: on what an inspector says that is not there.
             unread = unread or entry

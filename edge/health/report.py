@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.health.look import Answer, Look, answer, warnings
+from edge.health.look import Answer, Look, answer, rejects_all_the_same, warnings
 from edge.health.reader import Found, Reading, Times
 from edge.health.words import ArchiveShown, ChallengeShown, GateState, InspectorShown, Store
 
@@ -67,6 +67,7 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True):
     port_open: bool
     session: str | None
     session_s: Seconds
+    session_lost: str
     heard_s: Seconds
 
 
@@ -102,6 +103,9 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     triggers_waiting: int
     oldest_s: Seconds
     log_dropped: int
+    unjudged: int
+    unjudged_reason: str
+    reload: str
 
 
 class CameraHeard(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +149,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     answer: Answer
     why: tuple[WhyNot, ...]
+    but: WhyNot | None
+    """While it accepts: why the last welds were rejected all the same, without being judged."""
     warnings: tuple[str, ...]
     """What does not stop the line, and should be seen to before it does."""
     gate_process: Process
@@ -163,6 +169,7 @@ def report(seen: Look, temperatures_c: dict[str, float]) -> Report:
         at=_iso(time.time_ns()),
         answer=said,
         why=tuple(WhyNot(reason=why.reason, text=why.text, remedy=why.remedy) for why in whys),
+        but=_but(seen) if said == "accepting" else None,
         warnings=tuple(warnings(seen)),
         gate_process=_process(seen, seen.gate),
         gate=None if gate is None else _gate(seen, gate),
@@ -170,6 +177,13 @@ def report(seen: Look, temperatures_c: dict[str, float]) -> Report:
         inspector=None if inspector is None else _inspector(seen, inspector),
         temperatures_c=temperatures_c,
     )
+
+
+def _but(seen: Look) -> WhyNot | None:
+    found, state = rejects_all_the_same(seen), seen.gate_state
+    if found is None or state is None:
+        return None
+    return WhyNot(reason=state.unjudged_reason, text=found[0], remedy=found[1])
 
 
 def _process(seen: Look, reading: Reading) -> Process:
@@ -204,6 +218,7 @@ def _gate(seen: Look, state: GateState) -> Gate:
             port_open=state.port_open,
             session=state.session,
             session_s=seen.ago_s(state.session_ns),
+            session_lost=state.session_lost,
             heard_s=seen.ago_s(state.robot_ns),
         ),
         store_healthy=state.store_healthy,
@@ -227,6 +242,9 @@ def _gate(seen: Look, state: GateState) -> Gate:
         triggers_waiting=state.waiting,
         oldest_s=seen.ago_s(state.oldest_ns),
         log_dropped=state.log_dropped,
+        unjudged=state.unjudged,
+        unjudged_reason=state.unjudged_reason,
+        reload=state.reload,
     )
 
 

@@ -30,7 +30,10 @@ def page(report: Report) -> str:
 
 def _lines(report: Report) -> Iterator[str]:
     more = f" (and {len(report.why) - 1} more)" if len(report.why) > 1 else ""
-    yield f"{TITLES[report.answer]}" + (f": {report.why[0].text}{more}" if report.why else "")
+    but = f", but {report.but.text}" if report.but is not None else ""
+    yield f"{TITLES[report.answer]}" + (f": {report.why[0].text}{more}" if report.why else but)
+    if report.but is not None:
+        yield f"  do:   {report.but.remedy}"
     for number, why in enumerate(report.why):
         if number:
             yield f"  also: {why.text}"
@@ -53,12 +56,14 @@ def _lines(report: Report) -> Iterator[str]:
 
 def _gate(gate: Gate, process: Process) -> Iterator[str]:
     robot, store, counters = gate.robot, gate.store, process.counters
-    link = f"session {robot.session} for {_ago(robot.session_s)}" if robot.session else "no session" if robot.port_open else "port gone"
+    link = (
+        f"session {robot.session} for {_ago(robot.session_s or 0.0)}" if robot.session else "no session" if robot.port_open else "port gone"
+    )
     events = process.tables.get("events", ())
     noise = sum(row.count for row in events if row.label[0] == "noise")
     missed, resends = counters.get("heartbeats_missed", 0), counters.get("resends", 0)
     yield _row("gate", f"pid {process.pid} since {process.started}, configuration {gate.config[:12]}, release {process.release}")
-    yield _row("robot", f"{robot.port} {robot.link}, {link}, heard {_ago(robot.heard_s)} ago")
+    yield _row("robot", f"{robot.port} {robot.link}, {link}, {_heard(robot.heard_s)}")
     yield _row(
         "", f"{missed} heartbeats missed, {noise} broken frames, {resends} resends, {counters.get('port_openings', 0)} port openings"
     )
@@ -70,7 +75,7 @@ def _gate(gate: Gate, process: Process) -> Iterator[str]:
         yield _row("LATCHED", why)
     if gate.challenge is not None:
         yield _row("challenge", _challenge(gate.challenge))
-    oldest = f", the oldest {_ago(gate.oldest_s)} old" if gate.triggers_waiting else ""
+    oldest = f", the oldest {_ago(gate.oldest_s or 0.0)} old" if gate.triggers_waiting else ""
     recipe = "" if gate.recipe is None else f", recipe {gate.recipe or 'none'}"
     yield _row("triggers", f"{counters.get('triggers', 0)}, {gate.triggers_waiting} waiting{oldest}{recipe}")
     yield _row("verdicts", _verdicts(process.tables.get("verdicts", ())))
@@ -116,7 +121,7 @@ def _inspector(inspector: Inspector | None, process: Process) -> Iterator[str]:
     for camera in inspector.cameras:
         alive = "alive" if camera.alive else "SILENT"
         lost, refused = _of_camera(process, camera.name)
-        text = f"{alive}, heard {_ago(camera.heard_s)} ago, {camera.frames} frames, {refused} refused, {lost} lost"
+        text = f"{alive}, {_heard(camera.heard_s)}, {camera.frames} frames, {refused} refused, {lost} lost"
         yield _row(camera.name, text)
     if inspector.archive is not None:
         archive = inspector.archive
@@ -156,9 +161,11 @@ def _row(name: str, text: str) -> str:
     return f"{name:<10} {text}"
 
 
-def _ago(seconds: float | None) -> str:
-    if seconds is None:
-        return "never"
+def _heard(seconds: float | None) -> str:
+    return "never heard" if seconds is None else f"heard {_ago(seconds)} ago"
+
+
+def _ago(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.0f} h"

@@ -81,8 +81,10 @@ class GateState(msgspec.Struct, frozen=True, kw_only=True):
     port_open: bool = False
     session: str | None = None
     session_ns: int = 0
+    session_lost: str = ""
+    """Without a session: why the last one ended, and what the robot has sent since."""
     robot_ns: int = 0
-    """When the robot was last heard."""
+    """When the robot was last heard; a heartbeat that repeats the one before is none."""
     inspector: InspectorSaid | None = None
     """None: none is connected."""
     inspector_alive: bool = False
@@ -97,6 +99,12 @@ class GateState(msgspec.Struct, frozen=True, kw_only=True):
     oldest_ns: int = 0
     """the first of these was opened then."""
     log_dropped: int = 0
+    unjudged: int = 0
+    """So many welds in a row were rejected without being judged, although nothing stood against it;"""
+    unjudged_reason: str = ""
+    """the last of them for this."""
+    reload: str = ""
+    """What was refused, or waits, when the configuration was last read again; empty: nothing."""
 
 
 class Camera(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from edge.gate.daemon import GateDaemon
 from edge.gate.messages import Refusal
 from edge.gate.parts import Parts
 from edge.gate.recipe import Recipe, Weld
+from edge.health.look import look
 from sim.robot import Robot
 
 RECIPES = '[[recipe]]\nname = "R1"\nweld = [{{ name = "W1", typology = "{typology}" }}]\n'
@@ -90,6 +91,12 @@ class Cell:
         self.inspector.close()
 
 
+def noted(folder: Path) -> str:
+    """What `cordon status` says of a reload that did not come to anything."""
+    state = look(folder).gate_state
+    return "" if state is None else state.reload
+
+
 @pytest.fixture
 def cell(tmp_path: Path) -> Iterator[Cell]:
     made = Cell(tmp_path, latch_noise=100)
@@ -107,6 +114,7 @@ def test_a_safe_change_rules_without_a_restart_and_the_records_say_from_which_ve
     cell.wait(lambda: len(cell.told()) == 1)
     assert [row["verdict.config"] for part in ("P1", "P2") for row in read_part(cell.folder / "records.db", part)] == [cell.hash, new]
     assert cell.told() == [f"{new} rules instead of {cell.hash}: gate.latch_noise 100 -> 50"]
+    assert noted(cell.folder) == ""
 
 
 @pytest.mark.parametrize(
@@ -124,6 +132,7 @@ def test_a_file_that_is_refused_changes_nothing_and_the_records_say_why(cell: Ce
     cell.wait(lambda: len(cell.told()) == 1)
     assert told in cell.told()[0]
     assert cell.told()[0].startswith(f"refused, {cell.hash[:12]} rules on: ")
+    cell.wait(lambda: noted(cell.folder) == cell.told()[0][:300])
     assert cell.rules() == cell.hash
     assert cell.inspect() == "ACCEPT OK"
 

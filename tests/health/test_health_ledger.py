@@ -39,6 +39,7 @@ while True:
     ledger.end()
     if number % 50 == 0:
         ledger.publish(b'{"number": %d, "filler": "%s"}' % (number, b"x" * (number % 200)))
+        time.sleep(0.0005)  # a daemon rests too, and a reader's copy takes longer than one change
 """
 
 
@@ -180,19 +181,19 @@ def test_a_file_cut_short_anywhere_raises_nothing(tmp_path: Path) -> None:
 def test_readers_at_full_speed_never_see_numbers_that_do_not_belong_together(tmp_path: Path) -> None:
     path = tmp_path / "gate.health"
     process = writer(path, COUNT)
-    until_s, seen = time.monotonic() + 1.0, 0
+    until_s, seen = time.monotonic() + 20, set[int]()
     try:
-        while time.monotonic() < until_s:
+        while len(seen) < 30:
+            assert time.monotonic() < until_s, seen
             found = read(path)
             assert found.found == "alive"
             if not found.note:
                 assert found.times["sent"].whole
                 assert found.times["sent"].count == found.counters["triggers"] == sum(found.tables["verdicts"].values())
                 assert found.times["sent"].sum_ns == found.times["judged"].sum_ns
-                seen += found.counters["triggers"] > 0
+                seen.add(found.counters["triggers"])
     finally:
         end(process)
-    assert seen > 20
 
 
 def test_a_writer_killed_in_the_middle_of_a_change_is_told_so(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ import pytest
 from health_kit import MS, Box, gate_state, inspector_state, refused
 
 from edge.contract import Reason
-from edge.health.look import REMEDIES, answer, look
+from edge.gate.verdict import BEFORE_FRAME
+from edge.health.look import OF_THE_GATE, REMEDIES, UNJUDGED, answer, look
 from edge.health.report import Report, report
 from edge.health.screen import page
 from edge.health.status import folder_of, status_main
-from edge.health.words import ArchiveShown, Camera, GateState, InspectorSaid, InspectorShown, Store
+from edge.health.words import ArchiveShown, Camera, GateState, InspectorSaid, InspectorShown, Objection, Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,7 +87,14 @@ LOADING = InspectorSaid(pid=2)
         (refused("RECORD_FAULT", store=Store(reserve_held=False)), None, "NOT ACCEPTING: records are written, but the disk's reserve"),
         (refused("INSPECTOR_DOWN"), inspector_state(step="T2 compiled"), "lives, but the gate does not hear it: T2 compiled"),
         (refused("SESSION_LOST", "LATCHED", latched=("x",)), None, "NOT ACCEPTING: latched: x (and 1 more)"),
-        (refused("CHALLENGE", details="overdue for 3 min"), None, "NOT ACCEPTING: condition: no; overdue for 3 min"),
+        (refused("CHALLENGE", details="overdue for 3 min"), None, "NOT ACCEPTING: overdue for 3 min"),
+        (refused("RECIPE", details="the robot has named none"), None, "NOT ACCEPTING: the robot has named none"),
+        (refused("SESSION_LOST", session_lost="hello refused"), None, "NOT ACCEPTING: no session with the robot: hello refused"),
+        (
+            gate_state(accepting=False, objections=(Objection(name="same configuration", reason="NOT_READY", detail="a, not b"),)),
+            SILENT,
+            "NOT ACCEPTING: gate and inspector do not belong together: a, not b",
+        ),
     ],
 )
 def test_the_first_line_names_what_to_see_to_first(box: Box, state: GateState, inspector: InspectorShown | None, begins: str) -> None:
@@ -106,6 +114,28 @@ def test_what_does_not_stop_the_line_yet_is_noted_below_the_answer(box: Box) -> 
     assert "note: " not in shown(box.say())
 
 
+def test_two_configurations_are_no_matter_of_the_camera(box: Box) -> None:
+    box.say(gate_state(accepting=False, objections=(Objection(name="same configuration", reason="NOT_READY", detail="a, not b"),)))
+    remedy = shown(box).splitlines()[1]
+    assert "camera" not in remedy
+    assert "reload cordon-gate" in remedy
+
+
+def test_every_remedy_by_a_conditions_name_has_its_condition() -> None:
+    assert set(OF_THE_GATE) <= {condition.name for condition in BEFORE_FRAME}
+
+
+def test_a_configuration_that_was_refused_is_noted(box: Box) -> None:
+    box.say(gate_state(reload="refused, 3f9a rules on: line 7"))
+    assert "  note: the configuration was read again: refused, 3f9a rules on: line 7" in shown(box).splitlines()
+
+
+def test_nobody_was_heard_never_ago(box: Box) -> None:
+    box.say(gate_state(robot_ns=0), inspector_state(cameras=(Camera(name="cam0"),)))
+    assert "never ago" not in shown(box)
+    assert shown(box).count("never heard") == 2
+
+
 def test_a_dead_inspector_is_told_from_one_that_never_was(box: Box) -> None:
     box.say(refused("INSPECTOR_DOWN", inspector=None))
     box.end("inspector")
@@ -123,7 +153,7 @@ def test_a_gate_whose_loop_stands_still_is_not_accepting(box: Box) -> None:
     box.say()
     box.gate.step(time.monotonic_ns() - 9_000 * MS, time.time_ns())
     assert answer(look(box.folder))[0] == "not_accepting"
-    assert "has stood still for 9 s" in first(box)
+    assert "has stood still for 9.0 s" in first(box)
 
 
 def test_a_state_that_is_old_answers_nothing(box: Box) -> None:
@@ -189,4 +219,5 @@ def test_the_folder_is_the_sockets_and_a_broken_configuration_hides_nothing(tmp_
 
 
 def test_every_remedy_belongs_to_a_reason() -> None:
-    assert set(REMEDIES) <= {reason.value for reason in Reason}
+    assert set(REMEDIES) - set(OF_THE_GATE) <= {reason.value for reason in Reason}
+    assert set(UNJUDGED) <= {reason.value for reason in Reason}
