@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from model_parts import PRESET
+
 from edge.contract import Outcome, Reason, Report
 from edge.gate.case import Send
-from edge.gate.messages import Message, PartQuery, PartVerdict, Trigger, TriggerAck, Verdict
+from edge.gate.messages import ChangeOver, Message, PartQuery, PartVerdict, TriggerAck, Verdict
 from edge.gate.rows import DispositionRow, EventRow, Row, TriggerRow, VerdictRow
 from sim.robot_protocol import RobotResult
 
 MS = 1_000_000
-BUDGET, ROBOT_BUDGET, CLOSED_BY = 100 * MS, 150 * MS, 215 * MS
-"""The gate's and the robot's deadline, and when a trigger must have its disposition even on a line that takes nothing."""
+BUDGET, ROBOT_BUDGET, ACK_TIMEOUT = 100 * MS, 150 * MS, 50 * MS
+"""The gate's and the robot's deadline, and how long the gate waits for the confirmation of what left."""
 Key = tuple[str, int]
 LETS_PASS = Outcome.ACCEPT.value
 
@@ -34,11 +36,17 @@ class Oracle:
     announced: str = ""
     store_failed: bool = False
     latched: bool = False
-    belief: dict[Key, str] = field(default_factory=dict)
-    """Recipe the robot believed in when it asked."""
+    agreed: dict[str, str] = field(default_factory=dict)
+    """Session: the recipe that the gate confirmed to the robot last; the preset one where it confirmed none."""
+    under: dict[Key, str] = field(default_factory=dict)
+    """Recipe that was agreed on when a trigger or part query was taken."""
+    named: dict[Key, str] = field(default_factory=dict)
+    """Recipe that the robot named in a part query."""
     opened: dict[Key, int] = field(default_factory=dict)
     words: dict[Key, Verdict | PartVerdict] = field(default_factory=dict)
     """The one answer of each trigger that left the gate."""
+    left_ns: dict[Key, int] = field(default_factory=dict)
+    """When it left for the first time."""
     promised: set[Key] = field(default_factory=set)
     """Triggers whose ACCEPT the gate wanted to leave."""
     passed: set[Key] = field(default_factory=set)
@@ -59,6 +67,8 @@ class Oracle:
             assert key not in self.asked, f"I5_ONE_ROW_EACH: second trigger {key}"
             self.asked[key] = row
             self.opened.setdefault(key, now)
+            self.under[key] = self.agreed.get(row.session, PRESET)
+            assert row.recipe == self.under[key], f"I1_WHOLE_PART: {row}, but agreed is {self.under[key]}"
         elif isinstance(row, VerdictRow):
             assert key in self.asked, f"I5_ONE_ROW_EACH: verdict {key}"
             assert key not in self.verdicts, f"I5_ONE_ROW_EACH: verdict {key}"
@@ -106,14 +116,17 @@ class Oracle:
         self.opened.clear()
 
     def time(self, now: int) -> None:
-        """No trigger is open for longer than every deadline allows."""
-        late = [key for key, opened in self.opened.items() if now > opened + CLOSED_BY]
+        """No trigger is open longer than deadlines allow; a REJECT may leave up to a budget late, and then waits for its confirmation."""
+        due = {key: self.left_ns[key] + ACK_TIMEOUT if key in self.left_ns else opened + 2 * BUDGET for key, opened in self.opened.items()}
+        late = [key for key, due_ns in due.items() if now > due_ns]
         assert not late, f"I5_NOTHING_LEFT_OPEN: {late}"
 
     # the wire
 
     def wanted(self, message: Message) -> None:
         """The gate wants this to leave; on a slow line that may be a little later."""
+        if isinstance(message, ChangeOver):
+            self.agreed[message.session] = message.recipe
         if not isinstance(message, Verdict | PartVerdict) or message.outcome is not Outcome.ACCEPT:
             return
         key = (message.session, message.sequence)
@@ -135,6 +148,7 @@ class Oracle:
             return
         key = (message.session, message.sequence)
         again = key in self.words
+        self.left_ns.setdefault(key, now)
         assert self.words.setdefault(key, message) == message, f"I3_ONE_VERDICT: {message} after {self.words[key]}"
         kind = "part" if isinstance(message, PartVerdict) else "weld"
         self.seen[f"{kind} {message.outcome.value} {'resent' if again else 'sent'}"] += 1
@@ -173,10 +187,11 @@ class Oracle:
             self._whole_part(result.part, key)
 
     def _whole_part(self, part: str, key: Key) -> None:
-        """Every weld of the recipe the robot held at its first accepted weld is good, was shown last as such, and passed."""
+        """One recipe was agreed on from the first weld that passed to the query, which names it; its welds are good and passed last."""
         shown = self._shown(part, key)
-        required = next((self.belief[key] for key in shown if key in self.passed), self.belief[key])
-        assert self.belief[key] == required, f"I1_WHOLE_PART: {key} under {self.belief[key]}, begun under {required}"
+        required = self.named[key]
+        others = {self.under[name] for name in (*shown, key) if name in self.passed or name == key} - {required}
+        assert not others, f"I1_WHOLE_PART: {key} names {required}, but agreed was {others}"
         for weld in self.recipes[required]:
             triggers = [key for key, name in shown.items() if name == weld]
             assert triggers, f"I1_WHOLE_PART: {key}, {weld} was not shown"
@@ -197,9 +212,4 @@ class Oracle:
     def hears(self, query: PartQuery) -> None:
         """A query reaches the gate: of two under one number it answers the first, whichever was asked first."""
         if (query.session, query.sequence) not in self.asked:
-            self.belief[query.session, query.sequence] = query.recipe
-
-    def asks(self, message: Trigger | PartQuery, recipe: str) -> None:
-        """The robot asks, believing in this recipe; a question under a number that was used before is none."""
-        if (message.session, message.sequence) not in self.asked:
-            self.belief[message.session, message.sequence] = recipe if isinstance(message, Trigger) else message.recipe
+            self.named[query.session, query.sequence] = query.recipe

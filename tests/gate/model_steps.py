@@ -248,7 +248,6 @@ def robot_program_errs(world: World, n: int) -> None:
         world.gate_hears(trigger)
     elif n % 6 == 2:
         query = PartQuery(session=session, sequence=last + 1, part=world.name, recipe=world.believed)
-        world.oracle.asks(query, query.recipe)
         world.gate_hears(query)
     elif n % 6 == 3:
         world.gate_hears(msgspec.structs.replace(trigger, sequence=last + 3))

@@ -248,8 +248,6 @@ class World:
             return False
         (message,) = self.decoder.feed(data)
         self.up.append(message)
-        if isinstance(message, Trigger | PartQuery):
-            self.oracle.asks(message, self.believed)
         if isinstance(message, Trigger):
             self._expose(message)
         return True
