@@ -43,7 +43,11 @@ METRICS = (
     Metric("cordon_robot_session_open", "gauge", "1 while robot and gate have a session"),
     Metric("cordon_robot_heard_age_seconds", "gauge", "Since the robot was last heard"),
     Metric("cordon_robot_heartbeats_total", "counter", "Heartbeats of the robot"),
-    Metric("cordon_robot_heartbeats_missed_total", "counter", "Heartbeats that its counter skipped, or that did not come before its session ended"),
+    Metric(
+        "cordon_robot_heartbeats_missed_total",
+        "counter",
+        "Heartbeats that its counter skipped, or that did not come before its session ended",
+    ),
     Metric("cordon_robot_resends_total", "counter", "Verdicts sent again"),
     Metric("cordon_robot_sessions_total", "counter", "Sessions begun"),
     Metric("cordon_robot_port_openings_total", "counter", "Openings of the serial port"),
