@@ -121,6 +121,8 @@ class GateDaemon:
         now_ns = time.monotonic_ns()
         self.robot.mind(now_ns)
         self.session.tick(now_ns)
+        # What has happened is recorded under the configuration that ruled.
+        self._act()
         self._reload.step(now_ns)
         self._act()
         self._housekeep(now_ns)

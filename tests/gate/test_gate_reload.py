@@ -19,7 +19,7 @@ from edge.contract import Outcome
 from edge.gate import reload
 from edge.gate.audit import read_part
 from edge.gate.daemon import GateDaemon
-from edge.gate.messages import Refusal
+from edge.gate.messages import Hello, Refusal, Trigger
 from edge.gate.parts import Parts
 from edge.gate.recipe import Recipe, Weld
 from edge.health.look import look
@@ -155,6 +155,31 @@ def test_nothing_changes_while_a_trigger_is_open(cell: Cell) -> None:
     cell.wait(lambda: cell.rules() == new)
     (row,) = read_part(cell.folder / "records.db", "P1")
     assert row["verdict.config"] == cell.hash
+
+
+def test_a_trigger_that_ended_in_the_very_step_of_the_change_is_recorded_under_what_ruled_until_then(tmp_path: Path) -> None:
+    line, silent_robot = os.openpty()
+    (tmp_path / "robot").symlink_to(os.ttyname(silent_robot))
+    path = write_config(tmp_path)
+    config, digest = read_config(path)
+    gate = GateDaemon(config, digest, path)
+    session, now_ns = gate.session, time.monotonic_ns()
+    session.inspector_up(now_ns)
+    session.told(a_state(config=digest), now_ns)
+    session.received(Hello(nonce="aaaaaaaa"), now_ns)
+    session.received(Trigger(session=session.session, sequence=1, part="P1", weld="W1", typology="T2"), now_ns)
+    gate._act()
+    gate._reload._result = reload.Running(config, "f" * 64, None)
+    session._robot_ns = now_ns - 10 * reload.BOTH_NS
+    gate.step(0)
+    assert gate.session.session is None
+    assert gate._reload.running.hash == "f" * 64
+    gate.close()
+    os.close(line)
+    os.close(silent_robot)
+    (row,) = read_part(tmp_path / "records.db", "P1")
+    assert (row["verdict.outcome"], row["verdict.reason"]) == ("NO_VERDICT", "SESSION_LOST")
+    assert row["verdict.config"] == digest
 
 
 def test_an_inspector_on_another_file_is_not_accepted_from(cell: Cell) -> None:
