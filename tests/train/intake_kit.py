@@ -56,7 +56,7 @@ class Box:
     ) -> int:
         """One weld through archive and records; returns its sequence."""
         self.judged += 1
-        number, typology = self.judged, header.pop("typology", "T2")
+        number, typology, opened_by = self.judged, header.pop("typology", "T2"), header.pop("opened_by", "trigger")
         trigger = FrameTrigger(session=SESSION, sequence=number)
         made = make_header(trigger=trigger, counter=number, part=part, weld=weld, typology=typology, **header)
         _, text, payload = encode_frame(made, image)
@@ -67,7 +67,7 @@ class Box:
         key = {"session": SESSION, "sequence": number}
         name = {**key, "part": part, "weld": weld, "typology": typology}
         rows = (
-            TriggerRow(**name, opened_by="trigger", opened_ns=1),
+            TriggerRow(**name, opened_by=opened_by, opened_ns=1),
             VerdictRow(
                 **name, outcome=outcome, reason=reason.value, detail="", score=0.7, threshold=0.5, bundle="tiny 1", camera="cam",
                 counter=number, payload_hash=digest, opened_ns=1, decided_ns=2,

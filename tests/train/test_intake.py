@@ -377,3 +377,54 @@ def test_the_next_training_takes_them(box: Box, tmp_path: Path, capsys: pytest.C
     provenance = load_checkpoint(tmp_path / "T2.safetensors").provenance
     assert int(provenance["training_scans"]) + int(provenance["held_out_scans"]) == 11
     assert "AUROC" in capsys.readouterr().out
+
+
+@pytest.fixture
+def challenged(tmp_path: Path) -> Box:
+    """Two shifts: the known-bad and the known-good part, a reserved name, and a part of production each."""
+    made = Box(tmp_path / "box")
+    for shift in range(2):
+        for number, (part, role) in enumerate((("RED-RABBIT", "bad"), ("MASTER", "good"), ("OLD-RABBIT", "other"))):
+            made.weld(gray(10 * shift + number), part=part, hours=24 * shift, opened_by=f"challenge-{role}")
+        made.weld(gray(10 * shift + 9), part="P1", hours=24 * shift)
+    return made.close()
+
+
+def test_challenge_parts_are_left_out_counted_and_named(
+    challenged: Box, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = label(tmp_path / "l.csv", (1, "bad"), (4, "bad"), (5, "bad"), (8, "good"))
+    assert take(challenged, root, labels) == 0
+    assert [(scan.part, scan.sequence) for scan in ledger_of(root).scans] == [("P1", 4), ("P1", 8)]
+    told = capsys.readouterr().err
+    assert "6 images are of challenge parts, always the same ones, and left out" in told
+    assert "2 rows are about challenge parts and left out: line 2" in told
+
+
+def test_a_row_that_names_a_challenge_part_without_its_trigger_is_left_out_too(
+    challenged: Box, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "l.csv"
+    labels.write_text("part,weld,label\nred-rabbit,W1,bad\n")
+    assert take(challenged, root, labels) == 0
+    assert "1 rows are about challenge parts and left out: line 2" in capsys.readouterr().err
+    assert not (root / "provenance" / "0001.json").exists()
+
+
+@pytest.mark.parametrize("by", ["part-day", "part", "day"])
+def test_challenge_parts_that_are_asked_for_are_one_group_for_each_specimen(by: str, challenged: Box, root: Path, tmp_path: Path) -> None:
+    labels = label(tmp_path / "l.csv", *((number, "bad" if number % 4 else "good") for number in range(1, 9)))
+    assert take(challenged, root, labels, "--challenge-parts", "--group", by) == 0
+    groups = {(scan.part, scan.group) for scan in ledger_of(root).scans}
+    assert {pair for pair in groups if pair[0] != "P1"} == {(part, f"line-{part}") for part in ("RED-RABBIT", "MASTER", "OLD-RABBIT")}
+    assert len([pair for pair in groups if pair[0] == "P1"]) == (1 if by == "part" else 2)
+
+
+def test_a_template_asks_for_no_label_of_a_challenge_part(challenged: Box, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "t.csv"
+    arguments = ["import", str(challenged.export()), "--images", str(challenged.images), "--template", str(table)]
+    assert train(arguments) == 0
+    lines, told = table.read_text(encoding="utf-8-sig").splitlines(), capsys.readouterr()
+    assert [line.split(",")[2] for line in lines[1:]] == ["P1", "P1"]
+    assert "2 welds in" in told.out
+    assert "6 images are of challenge parts" in told.err

@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
         return _undo(arguments)
     _check_usage(arguments)
     export = read_export(arguments.export)
-    found = welds_of(export, find_archive(arguments.images))
+    found = welds_of(export, find_archive(arguments.images), challenge_parts=arguments.challenge_parts)
     if arguments.template is not None:
         return _template(arguments, found)
     labels = read_labels(arguments.labels)
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
         print(line)
     if arguments.dry_run:
         print(f"--dry-run: nothing was written to {arguments.into}", file=sys.stderr)
-    for line in remarks(found, plan, matched.unmatched, labels.unlabelled):
+    for line in remarks(found, plan, matched.unmatched, matched.challenges, labels.unlabelled):
         print(line, file=sys.stderr)
     return 0
 
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--group", choices=GROUPINGS, help="what a split keeps together (default: as the folder's last import, else part-day)")
     add("--by", default="", metavar="NAME", help="who labelled, where the table does not say")
     add("--skip-unmatched", action="store_true", help="leave out rows that fit no weld, instead of refusing the table")
+    add("--challenge-parts", action="store_true", help="take challenge parts too: each specimen becomes one group, whatever --group says")
     add("--dry-run", action="store_true", help="say what would be done")
     return parser
 
@@ -81,7 +82,7 @@ def _template(arguments: argparse.Namespace, found: Welds) -> int:
     chosen = [weld for weld in found.welds.values() if arguments.typology in (None, weld.typology)]
     count = write_template(arguments.template, chosen, arguments.images)
     print(f"{count} welds in {arguments.template}: write good or bad into column label, leave the others empty")
-    for line in remarks(found, Plan(), (), 0):
+    for line in remarks(found, Plan(), (), (), 0):
         print(line, file=sys.stderr)
     return 0
 

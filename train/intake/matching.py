@@ -48,25 +48,34 @@ class Relabelled:
 
 @dataclass(frozen=True, kw_only=True)
 class Welds:
-    """Every image that has its record; `foreign` counts those without one, `wrong` names those that contradict theirs."""
+    """Every image that has its record; `foreign` counts those without one, `wrong` names those that contradict theirs.
+
+    `challenges` are images of challenge parts, which are left out.
+    """
 
     welds: dict[Key, Weld]
     foreign: int
     wrong: tuple[str, ...]
     copies: int
+    challenges: dict[Key, Judged]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matched:
-    """What the table says about which welds, in the order of the triggers; `unmatched` names the rows that fit none."""
+    """What the table says about which welds, in the order of the triggers.
+
+    `unmatched` names the rows that fit none, `challenges` those about challenge parts that are left out.
+    """
 
     relabelled: tuple[Relabelled, ...]
     unmatched: tuple[str, ...]
+    challenges: tuple[str, ...]
 
 
-def welds_of(export: ProvenExport, archive: Archive) -> Welds:
-    """Join images and records by session, sequence and payload hash."""
+def welds_of(export: ProvenExport, archive: Archive, *, challenge_parts: bool = False) -> Welds:
+    """Join images and records by session, sequence and payload hash; those of challenge parts only where they are asked for."""
     welds: dict[Key, Weld] = {}
+    challenges: dict[Key, Judged] = {}
     foreign, copies, wrong = 0, 0, list(archive.unusable)
     for image in archive.images:
         entry = image.entry
@@ -75,11 +84,13 @@ def welds_of(export: ProvenExport, archive: Archive) -> Welds:
             foreign += 1
         elif (entry.payload_hash, entry.part, entry.weld) != (judged.payload_hash, judged.part, judged.weld):
             wrong.append(f"{image.path.name}: the record of its trigger is about another image or weld")
-        elif judged.key in welds:
+        elif judged.key in welds or judged.key in challenges:
             copies += 1
+        elif judged.challenge and not challenge_parts:
+            challenges[judged.key] = judged
         else:
             welds[judged.key] = Weld(judged=judged, image=image, day=export.days[judged.key])
-    return Welds(welds=welds, foreign=foreign, wrong=tuple(wrong), copies=copies)
+    return Welds(welds=welds, foreign=foreign, wrong=tuple(wrong), copies=copies, challenges=challenges)
 
 
 def match(table: LabelTable, export: ProvenExport, found: Welds, *, skip_unmatched: bool) -> Matched:
@@ -87,20 +98,25 @@ def match(table: LabelTable, export: ProvenExport, found: Welds, *, skip_unmatch
     places: dict[tuple[str, str], list[Weld]] = defaultdict(list)
     for one in found.welds.values():
         places[one.judged.part.lower(), one.judged.weld.lower()].append(one)
+    aside = {(judged.part.lower(), judged.weld.lower()) for judged in found.challenges.values()}
     said: dict[Key, LabelRow] = {}
     unmatched: list[str] = []
+    challenges: list[str] = []
     contradicting: list[str] = []
     for row in table.rows:
         weld = _found(row, export, found, places)
         if isinstance(weld, str):
-            unmatched.append(f"{row.name}: {weld}")
+            if (row.session, row.sequence) in found.challenges or (row.sequence is None and (row.part.lower(), row.weld.lower()) in aside):
+                challenges.append(row.name)
+            else:
+                unmatched.append(f"{row.name}: {weld}")
             continue
         earlier = said.setdefault(weld.judged.key, row)
         if earlier.label != row.label:
             contradicting.append(f"lines {earlier.line} and {row.line}: {weld.judged.name} is {earlier.label} and {row.label}")
     _refuse(table, [] if skip_unmatched else unmatched, contradicting)
     relabelled = sorted((Relabelled(weld=found.welds[key], said=row) for key, row in said.items()), key=_order)
-    return Matched(relabelled=tuple(relabelled), unmatched=tuple(unmatched))
+    return Matched(relabelled=tuple(relabelled), unmatched=tuple(unmatched), challenges=tuple(challenges))
 
 
 def _order(relabelled: Relabelled) -> tuple[int, Key]:

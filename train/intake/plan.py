@@ -103,6 +103,8 @@ def prepared(preparer: Preparer, target: Target, image: NDArray[Any]) -> NDArray
 
 
 def _group(one: Relabelled, by: GroupBy) -> str:
+    if one.weld.judged.challenge:
+        return f"line-{one.weld.judged.part}"  # the same specimen, whenever it comes
     parts = {"part-day": (one.weld.day, one.weld.judged.part), "part": (one.weld.judged.part,), "day": (one.weld.day,)}
     return "-".join(("line", *parts[by]))
 

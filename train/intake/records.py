@@ -40,6 +40,8 @@ class Judged:
     bundle: str
     config: str
     payload_hash: str
+    challenge: bool
+    """A specimen of the challenge parts, shown again and again, and no part of production."""
 
     @property
     def key(self) -> Key:
@@ -156,4 +158,5 @@ def _judged(trigger: dict[str, Any], verdict: dict[str, Any], disposition: dict[
         bundle=verdict["bundle"],
         config=verdict["config"],
         payload_hash=verdict["payload_hash"],
+        challenge=trigger["opened_by"].startswith("challenge-"),
     )

@@ -27,18 +27,21 @@ def table(matched: Sequence[Relabelled], plan: Plan, chosen: str) -> Iterator[st
         yield f"{typology or '(none)':24s}" + "".join(f"{counts[name][typology]:10d}" for name in COLUMNS[1:])
 
 
-def remarks(found: Welds, plan: Plan, unmatched: Sequence[str], unlabelled: int) -> Iterator[str]:
+def remarks(found: Welds, plan: Plan, unmatched: Sequence[str], challenges: Sequence[str], unlabelled: int) -> Iterator[str]:
     """Everything that was not taken, named or counted."""
     if found.foreign:
         yield f"{found.foreign} images have no record in the export"
     if found.copies:
         yield f"{found.copies} images lie in the archive twice"
+    if found.challenges:
+        yield f"{len(found.challenges)} images are of challenge parts, always the same ones, and left out (--challenge-parts takes them)"
     if unlabelled:
         yield f"{unlabelled} rows have no label"
     for what, names in (
         ("images cannot be used", list(found.wrong)),
         ("images left out", [why for _, why in plan.refused]),
         ("rows fit no weld", list(unmatched)),
+        ("rows are about challenge parts and left out", list(challenges)),
     ):
         if names:
             yield f"{len(names)} {what}: {named(names)}"
