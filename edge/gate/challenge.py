@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -12,12 +12,15 @@ import msgspec
 from edge.config.challenge import ChallengeConfig, ChallengePart
 from edge.contract import Outcome
 from edge.gate.case import Case, Kept, Shown
+from edge.gate.recipe import Recipe
 from edge.gate.rows import Disposition
 from edge.gate.shifts import NS_PER_S, next_shift
 from edge.gate.verdict import Asked, Duty, Role
 
 MINUTE_NS = 60 * NS_PER_S
 FOREVER_NS = 1 << 62
+LAST_WALL_NS = 1 << 63
+"""In the year 2262: no clock that shows more is believed."""
 _PROVED_BY = {
     "bad": (Outcome.REJECT, (Disposition.REJECTED, Disposition.UNCONFIRMED)),
     "good": (Outcome.ACCEPT, (Disposition.ACCEPTED, Disposition.UNCONFIRMED)),
@@ -36,7 +39,7 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bundle: str
     recipe: str
     rule: str
-    """`rule_of` the configuration under which it was passed."""
+    """`rule_of` the configuration and the recipe under which it was passed."""
     welds: int
 
 
@@ -70,9 +73,9 @@ class _Proof(NamedTuple):
     wall_ns: int
 
 
-def rule_of(config: ChallengeConfig) -> str:
-    """16 hex digits that change with any key of the table."""
-    return hashlib.sha256(msgspec.json.encode(config)).hexdigest()[:16]
+def rule_of(config: ChallengeConfig, recipe: Recipe | None = None) -> str:
+    """16 hex digits that change with any key of the table, and with the recipe that is active."""
+    return hashlib.sha256(msgspec.json.encode((config, recipe))).hexdigest()[:16]
 
 
 class Challenges:
@@ -81,14 +84,18 @@ class Challenges:
     Known-bad welds come first: until each of them was found defective and put aside, not even a known-good one is accepted.
     """
 
-    def __init__(self, config: ChallengeConfig, *, boot: str, wall: Callable[[], int], recipe: str) -> None:
-        """`boot` names this start of the box, `wall` gives the wall clock in ns, `recipe` is the one that is active (or empty)."""
+    def __init__(
+        self, config: ChallengeConfig, *, boot: str, wall: Callable[[], int], recipe: str, recipes: Mapping[str, Recipe] | None = None
+    ) -> None:
+        """`boot` names this start of the box, `wall` gives the wall clock in ns, `recipe` of `recipes` is active (or empty: none is)."""
         self._config, self._boot, self._wall = config, boot, wall
-        self._rule = rule_of(config)
+        self._recipes = recipes or {}
         self._parts = {(part.name, part.weld, part.recipe): part for part in config.part}
         self._names = {part.name.lower() for part in config.part}
         self._recipe = recipe
         self._proofs: dict[ChallengePart, _Proof] = {}
+        self._under_way: dict[tuple[str, str], int] = {}
+        """Part and weld of known-good parts, and the trigger that was opened for each and is not closed."""
         self._epoch = 0
         """Grows whenever what was proved so far counts no more; a weld shown before proves nothing after."""
         self._bundle = ""
@@ -119,13 +126,18 @@ class Challenges:
         self._say(f"the challenge passed {_local(kept.wall_ns)} by bundle {kept.bundle[:12]} still counts")
 
     def _unfit(self, kept: Passed, now_ns: int) -> str:
-        if kept.rule != self._rule:
-            return "[gate.challenge] was changed"
+        if kept.rule != self._rule_of(kept.recipe):
+            return "[gate.challenge] was changed, or the recipe it was passed under"
+        if not (kept.at_ns >= 0 and 0 <= kept.wall_ns < LAST_WALL_NS):
+            return "the last challenge was passed at no time that a clock can show"
         if kept.boot == self._boot:
             return "" if kept.at_ns <= now_ns else "the last challenge lies in the future"
         if self._config.after_boot:
             return "the box was started anew"
         return "" if kept.wall_ns <= self._wall() else "the clock stands before the last challenge: it did not run while the box was off"
+
+    def _rule_of(self, recipe: str) -> str:
+        return rule_of(self._config, self._recipes.get(recipe))
 
     # what a trigger may hope for
 
@@ -158,6 +170,8 @@ class Challenges:
         part, missing = self._part(asked), self._missing(now_ns)
         if part not in missing:
             return "it was accepted already, and once is enough"
+        if self._under_way.get((asked.part, asked.weld), asked.sequence) != asked.sequence:
+            return "the trigger before it is not closed, and once is enough"
         first = [other for other in missing if other.expect == "bad"]
         return f"the known-bad parts come first: {_names(first)}" if first else ""
 
@@ -185,6 +199,8 @@ class Challenges:
             if self._passed is not None:
                 self._void(f"{asked.part} {asked.weld} was shown: a challenge once begun must be passed")
             self._proofs = {other: proof for other, proof in self._proofs.items() if other != part and other.expect == "bad"}
+        elif part is not None:
+            self._under_way.setdefault((asked.part, asked.weld), asked.sequence)
         return Shown(role=role, epoch=self._epoch, wall_ns=self._wall())
 
     def judged(self, case: Case) -> None:
@@ -201,6 +217,8 @@ class Challenges:
     def settle(self, case: Case, done: Disposition, now_ns: int) -> None:
         """A challenge part's trigger is closed: it proves something only when all went as it does in production."""
         asked, shown = case.asked, case.shown
+        if self._under_way.get((asked.part, asked.weld)) == asked.sequence:
+            del self._under_way[asked.part, asked.weld]
         part = self._part(asked)
         if part is None or shown is None:
             return
@@ -226,10 +244,10 @@ class Challenges:
             wall_ns=first.wall_ns,
             bundle=self._bundle,
             recipe=self._recipe,
-            rule=self._rule,
+            rule=self._rule_of(self._recipe),
             welds=len(self._proofs),
         )
-        self._proofs = {}
+        self._proofs, self._epoch = {}, self._epoch + 1
         self._hold(passed)
         until = f"due again {_local(passed.wall_ns + self._span_ns)}" if self._span_ns < FOREVER_NS else "not due again by time"
         recipe = f", recipe {self._recipe}" if self._recipe else ""
@@ -262,6 +280,12 @@ class Challenges:
             self._recipe, self._proofs, self._epoch = recipe, {}, self._epoch + 1
         if changed_over and self._passed is not None and self._other_recipe(self._passed):
             self._void(f"change-over to {recipe}")
+
+    def recipes_are(self, recipes: Mapping[str, Recipe]) -> None:
+        """The file of recipes was read again, and these rule from now on."""
+        self._recipes = recipes
+        if self._passed is not None and self._passed.rule != self._rule_of(self._passed.recipe):
+            self._void("the recipes were edited")
 
     def recipe_edited(self, recipe: str) -> None:
         """The file of recipes says something else of the active one (or has it no more, and this one is active)."""
@@ -321,7 +345,7 @@ class Challenges:
 
     def _hold(self, passed: Passed) -> None:
         """From now on this challenge counts, until its time is over."""
-        age_ns = int(self._config.every_h * 3_600 * NS_PER_S) or FOREVER_NS
+        age_ns = max(1, int(self._config.every_h * 3_600 * NS_PER_S)) if self._config.every_h else FOREVER_NS
         shift_ns = next_shift(passed.wall_ns, self._config.shifts)
         self._span_ns = min(age_ns, FOREVER_NS if shift_ns is None else shift_ns - passed.wall_ns)
         self._passed, self._why, self._level = passed, "", 0

@@ -22,7 +22,7 @@ def challenges_of(config: GateConfig, recipes: Mapping[str, Recipe] | None, boot
         _check(config, recipe)
     from edge.gate.challenge import Challenges  # noqa: PLC0415 - milliseconds that a gate without such parts need not spend
 
-    return Challenges(config.challenge, boot=boot, wall=time.time_ns, recipe=config.recipe)
+    return Challenges(config.challenge, boot=boot, wall=time.time_ns, recipe=config.recipe, recipes=recipes)
 
 
 def _check(config: GateConfig, recipe: Recipe) -> None:

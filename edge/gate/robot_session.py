@@ -163,8 +163,10 @@ class RobotSession(GateSession):
         self._parts.replace(recipes, settings.recipe)
         if self.session is None:
             self._parts.forget()
-        if self._challenges is not None and self._parts.recipe != before:
-            self._challenges.recipe_edited(self._parts.active)
+        if self._challenges is not None:
+            self._challenges.recipes_are(recipes)
+            if self._parts.recipe != before:
+                self._challenges.recipe_edited(self._parts.active)
             self._tell_challenges(now_ns)
 
     def _nak(self, session: str, sequence: int, reason: Refusal, now_ns: int) -> None:

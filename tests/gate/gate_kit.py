@@ -121,13 +121,12 @@ class Driven:
         self.wall_ahead = WALL
         """The wall clock is this much ahead of the other one."""
         self.kept: list[bytes | None] = []
-        rule = None
+        rule, book = None, None if recipes is None else {recipe.name: recipe for recipe in recipes}
         if challenge is not None:
-            rule = Challenges(challenge, boot=boot, wall=lambda: self.now + self.wall_ahead, recipe=base.recipe)
+            rule = Challenges(challenge, boot=boot, wall=lambda: self.now + self.wall_ahead, recipe=base.recipe, recipes=book)
         if profile == "push":
             self.session = PushSession(base, lambda: f"{next(numbers):08x}", rule)
         else:
-            book = None if recipes is None else {recipe.name: recipe for recipe in recipes}
             self.session = HandshakeSession(base, lambda: f"{next(numbers):08x}", book, rule)
         self.durable = durable
         self.port_takes = True

@@ -12,6 +12,7 @@ from edge.config import ChallengePart
 from edge.contract import Outcome, Reason, TriggerId
 from edge.gate.challenge import Passed, rule_of
 from edge.gate.messages import Done, Hello, State
+from edge.gate.recipe import Recipe
 from edge.gate.rows import TriggerRow
 
 MIN, HOUR = 60_000 * MS, 3_600_000 * MS
@@ -326,6 +327,14 @@ def test_a_swap_between_verdict_and_confirmation_undoes_the_proof() -> None:
     assert answer(driven) == ("REJECT", "CHALLENGE")
 
 
+def test_a_bundle_that_is_not_ready_ends_nothing() -> None:
+    driven = challenged()
+    driven.challenge(1)
+    driven.tell(a_state(ready=False, bundle=OTHER, fault_reason=Reason.BUNDLE_FAULT, fault="it could not take over"))
+    driven.tell(a_state())
+    assert accepts(driven, 3)
+
+
 def test_an_inspector_that_starts_again_with_the_same_bundle_needs_no_challenge() -> None:
     driven = challenged()
     driven.challenge(1)
@@ -381,6 +390,56 @@ def test_push_needs_no_confirmation() -> None:
     ]
     assert [row.opened_by for row in driven.table(TriggerRow)][:3] == ["frame", "challenge-good", "challenge-bad"]
     assert len(driven.latches) == 1
+
+
+def pushed(driven: Driven, counter: int, part: str, score: float = 0.1) -> None:
+    driven.report(None, part=part, counter=counter, payload_hash=f"{counter:032x}", score=score, members=(score,))
+
+
+def test_frames_of_a_known_good_part_that_follow_at_once_are_accepted_once() -> None:
+    driven = challenged("push")
+    pushed(driven, 1, "BAD", 0.9)
+    driven.durable = False
+    for counter in (2, 3, 4):
+        pushed(driven, counter, "GOOD")
+    driven.durable = True
+    driven.settle()
+    driven.act()
+    assert [verdict.outcome.value for verdict in driven.verdicts] == ["REJECT", "REJECT", "REJECT", "ACCEPT"]
+    assert "once is enough" in driven.verdict_rows[-1].detail
+    status = driven.session.challenge(driven.now)
+    assert (status.accepting, status.missing) == (True, ())
+
+
+def test_a_known_good_part_that_proved_nothing_may_be_shown_again() -> None:
+    driven = challenged("push")
+    pushed(driven, 1, "BAD", 0.9)
+    driven.report(None, part="GOOD", counter=2, payload_hash="2" * 32, reason=Reason.FRAME_CRC)
+    driven.port_takes = False
+    pushed(driven, 3, "GOOD")
+    driven.port_takes = True
+    pushed(driven, 4, "GOOD")
+    pushed(driven, 5, "P7")
+    assert answer(driven) == ("ACCEPT", "OK")
+
+
+def test_what_was_shown_before_a_failure_proves_nothing_after_it() -> None:
+    parts = [ChallengePart(name=name, weld="W1", expect=expect) for name, expect in (("BAD", "bad"), ("WORSE", "bad"), ("GOOD", "good"))]
+    driven = Driven("push", challenge=a_challenge(*parts))
+    driven.restore(None)
+    driven.ready()
+    driven.stuck = True
+    pushed(driven, 1, "BAD", 0.9)
+    first = driven.waiting[-1].key
+    pushed(driven, 2, "WORSE", 0.1)
+    assert len(driven.latches) == 1
+    driven.stuck = False
+    driven.do(driven.session.sent, first)
+    driven.do(driven.session.acknowledged)
+    pushed(driven, 3, "WORSE", 0.9)
+    pushed(driven, 4, "GOOD")
+    assert answer(driven) == ("REJECT", "CHALLENGE")
+    assert "the known-bad parts come first: BAD W1" in detail(driven)
 
 
 def test_a_known_good_part_whose_accept_was_withheld_proves_nothing() -> None:
@@ -596,6 +655,35 @@ def test_a_shift_that_begins_needs_its_own_challenge() -> None:
     assert not accepts(driven, 1)
 
 
+def test_a_challenge_that_was_begun_before_a_shift_does_not_count_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    try:
+        driven = Driven(challenge=a_challenge(shifts=("06:00",)))
+        six_ns = (WALL // (24 * HOUR) + 1) * 24 * HOUR + 6 * HOUR
+        driven.wall_ahead = six_ns - MIN - driven.now
+        driven.restore(None)
+        driven.ready().red_rabbit(1)
+        driven.now += 2 * MIN
+        driven.do(driven.session.inspector_up)
+        driven.tell(a_state())
+        driven.session._robot_ns = driven.now
+        shown(driven, 2, part="GOOD")
+        assert answer(driven) == ("ACCEPT", "OK")
+        assert not accepts(driven, 3)
+        assert "overdue" in detail(driven)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_an_age_too_short_for_a_clock_is_no_leave_to_go_on_for_ever() -> None:
+    driven = challenged(every_h=1e-13)
+    driven.challenge(1)
+    driven.pass_ms(1)
+    assert not accepts(driven, 3)
+
+
 def test_setting_the_clock_back_wins_no_time() -> None:
     driven = challenged(every_h=1.0)
     driven.challenge(1)
@@ -682,6 +770,47 @@ def test_a_restart_of_the_gate_neither_forces_nor_skips_a_challenge() -> None:
     assert not accepts(restarted(None, driven, every_h=1.0), 1)
     assert not accepts(restarted("cannot be read", driven, every_h=1.0), 1)
     assert not accepts(restarted(msgspec.structs.replace(kept, at_ns=driven.now + HOUR), driven, every_h=1.0), 1)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"wall_ns": 10**30}, {"wall_ns": -(10**30)}, {"wall_ns": -1}, {"wall_ns": 1 << 63}, {"at_ns": -1}, {"at_ns": -(10**30)}]
+)
+@pytest.mark.parametrize("boot", ["boot", "another"])
+def test_a_kept_challenge_of_an_impossible_time_counts_for_nothing_and_stops_no_gate(changes: dict[str, int], boot: str) -> None:
+    driven = challenged(after_boot=False)
+    driven.challenge(1)
+    again = restarted(msgspec.structs.replace(passed(driven), **changes), driven, boot=boot, after_boot=False)
+    assert not accepts(again, 1)
+    again.challenge(2)
+    assert accepts(again, 4)
+
+
+def test_a_recipe_edited_while_the_gate_was_down_needs_a_new_challenge() -> None:
+    driven = planned()
+    driven.challenge(1)
+    kept = passed(driven)
+
+    def again(*recipes: Recipe) -> Driven:
+        new = Driven(recipes=recipes, recipe="R1", challenge=a_challenge())
+        new.now = driven.now
+        new.restore(kept)
+        return new.ready()
+
+    assert accepts(again(a_recipe("R1"), a_recipe("R2", W1="T3")), 1)
+    assert not accepts(again(a_recipe("R1", W1="T2", W3="T3"), a_recipe("R2")), 1)
+    assert not accepts(again(a_recipe("R1", W2="T2", W1="T2"), a_recipe("R2")), 1)
+
+
+def test_a_recipe_edited_while_another_is_active_ends_what_was_passed_under_it() -> None:
+    driven = planned(after_change_over=False)
+    driven.challenge(1)
+    driven.change_over(3, "R2")
+    assert accepts(driven, 4)
+    driven.query(5, "P7", recipe="R2")
+    driven.do(driven.session.configured, driven.session.settings, {"R1": a_recipe("R1", W1="T2", W3="T3"), "R2": a_recipe("R2")})
+    driven.change_over(6, "R1")
+    assert not accepts(driven, 7)
+    assert "the recipes were edited" in detail(driven)
 
 
 def test_a_restart_under_another_bundle_or_rule_needs_a_new_challenge() -> None:
