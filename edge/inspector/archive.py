@@ -30,7 +30,6 @@ WAITING = 8
 MAP_SUFFIX = ".map.png"
 """Of the drawn map beside an image."""
 MB = 1_000_000
-LOWEST_PRIORITY = 19
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 log = logging.getLogger("cordon.archive")
@@ -145,9 +144,7 @@ class Archive:
             log.warning("an image of %s was not archived: %s", camera, why)
 
     def _run(self) -> None:
-        # Encoding must not take the processor from a frame that is being judged.
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        # At the usual priority: it holds Python's lock at times, and at the lowest one a busy machine kept both it and the frames waiting.
         room, drawer = Room(self._config.folder, int(self._config.max_mb * MB)), Drawer()
         self._look(room)
         while (job := self._next()) is not None:

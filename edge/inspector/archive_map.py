@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +19,9 @@ from edge.inspector.judging import Finding
 from edge.inspector.scan import Scan
 from edge.map_image import encoded, overlay
 from edge.map_text import unpack
+
+PREPARERS = 32
+"""Kept for the next image; bundles come and go."""
 
 log = logging.getLogger("cordon.archive")
 
@@ -45,7 +49,7 @@ class Drawer:
     """Used by the archive's thread; the heightmap is prepared again here, so that judging a frame copies nothing for it."""
 
     def __init__(self) -> None:
-        self._preparers: dict[bytes, Preparer] = {}
+        self._preparers: OrderedDict[bytes, Preparer] = OrderedDict()
 
     def draw(self, header: FrameHeader, payload: memoryview | bytes, shown: Shown | None) -> bytes | None:
         """PNG of the map over its heightmap; None without one, or where it cannot be drawn, which the log says."""
@@ -59,7 +63,7 @@ class Drawer:
 
     def _drawn(self, header: FrameHeader, payload: memoryview | bytes, shown: Shown) -> bytes:
         spec, found = shown.heightmap, unpack(shown.text)
-        preparer = self._preparers.setdefault(msgspec.json.encode(spec), Preparer(spec))
+        preparer = self._preparer(spec)
         gray, scan = np.zeros((spec.height, spec.width), np.uint8), Scan.of(header, payload_image(header, payload))
         preparer.prepare(
             scan.image, kind=scan.kind, z_scale_mm=scan.z_scale_mm, z_offset_mm=scan.z_offset_mm, no_data=scan.no_data, out=gray
@@ -67,3 +71,11 @@ class Drawer:
         cells = np.frombuffer(found.cells, np.uint8).reshape(found.rows, found.columns) * (found.peak / 255.0)
         caption = f"{header.part} {header.weld} {shown.typology}: score {shown.score:.4f}, threshold {shown.threshold:.4f}"
         return encoded(overlay(gray, cells, [caption], peak=found.peak))
+
+    def _preparer(self, spec: HeightmapSpec) -> Preparer:
+        key = msgspec.json.encode(spec)
+        if key not in self._preparers:
+            self._preparers[key] = Preparer(spec)
+            if len(self._preparers) > PREPARERS:
+                self._preparers.popitem(last=False)
+        return self._preparers[key]

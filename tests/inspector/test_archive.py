@@ -1,4 +1,5 @@
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,10 @@ from edge.contract import Outcome, Reason, Settled, TriggerId, encode
 from edge.errors import ConfigError
 from edge.inspector.archive import HELD, WAITING, Archive, Entry, Room
 from edge.inspector.archive_image import to_pixels
+from edge.inspector.archive_map import PREPARERS, Drawer
 from edge.inspector.camera import Arrival
 from edge.inspector.frame import encode_frame, read_header
+from edge.inspector.heightmap.spec import HeightmapSpec, PercentileWindow
 
 
 def an_arrival(image: NDArray[Any] | None = None, **changes: Any) -> Arrival:
@@ -58,6 +61,17 @@ def test_every_reject_and_every_third_accept_is_kept_with_what_was_said_of_it(ar
         ("P1", "W1", SESSION, 7, "f" * 32)
     }
     assert archive.events() == []
+
+
+def test_the_thread_has_the_usual_priority_for_frames_wait_for_the_lock_it_holds(archive: Archive, tmp_path: Path) -> None:
+    archive.hold(an_arrival())
+    archive.settle(said(1))
+    end = time.monotonic() + 20
+    while not images(tmp_path / "images"):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert archive._thread.native_id is not None
+    assert os.getpriority(os.PRIO_PROCESS, archive._thread.native_id) == os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def test_a_heightmap_comes_back_exactly(archive: Archive, tmp_path: Path) -> None:
@@ -226,3 +240,11 @@ def test_a_lost_image_is_told_to_the_gate(start: Callable[..., Cell], tmp_path: 
     assert cell.gate.connection is not None
     cell.gate.connection.send(encode(said(2)))
     cell.until(lambda: any(event.reason is Reason.ARCHIVE for event in cell.gate.events))
+
+
+def test_what_draws_maps_forgets_the_bundles_of_long_ago() -> None:
+    drawer = Drawer()
+    specs = [HeightmapSpec(window=PercentileWindow(low=0.01 * number), height=8, width=8) for number in range(PREPARERS + 3)]
+    kept = [drawer._preparer(spec) for spec in specs]
+    assert [drawer._preparer(spec) for spec in specs[3:]] == kept[3:]
+    assert len(drawer._preparers) == PREPARERS
