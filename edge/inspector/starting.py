@@ -43,14 +43,17 @@ class Starting:
             raise
 
     def _load_active(self) -> Loaded:
+        begun = False
         try:
             bundle = open_configured(self._config)
             self._starts.begin(bundle.hash)
+            begun = True
             loaded = self._prove(bundle)
         except (BundleError, KnownAnswerError, EngineError) as exc:
             spare = open_spare(self._config, exc)
-            if spare is None:
+            if begun or spare is None:
                 self._starts.through()
+            if spare is None:
                 raise
             bundle, self._announcer.notice = spare
         else:

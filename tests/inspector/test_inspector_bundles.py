@@ -77,6 +77,7 @@ def test_when_it_cannot_be_proved_the_one_before_judges_and_the_gate_hears_it(be
     told = [state.fault for state in gate.states if state.fault_reason is Reason.BUNDLE_FAULT]
     assert len(told) == 1
     assert "judges in its place" in told[0]
+    assert (tmp_path / "inspector.starts").read_text() == "", "it was refused with a reason, and each start may say that reason anew"
 
 
 def test_when_its_file_was_altered_the_one_before_judges(begin: Begin, tmp_path: Path) -> None:
