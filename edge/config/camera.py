@@ -49,8 +49,8 @@ class CameraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @property
     def proved(self) -> bool:
-        """Has whoever sends under this name proved that he may? A Unix socket's rights are such a proof too."""
-        return bool(self.keys) or self.endpoint.startswith("ipc://")
+        """Has whoever sends under this name proved that he may? A Unix socket's rights are such a proof too; an abstract one has none."""
+        return bool(self.keys) or (self.endpoint.startswith("ipc://") and not self.endpoint.startswith("ipc://@"))
 
     def _check_listening(self) -> None:
         found = LISTENED.match(self.endpoint)
@@ -71,7 +71,7 @@ def check_cameras(cameras: tuple[CameraConfig, ...], *, curve: bool) -> None:
         require(name not in names[:place], f"inspector.camera[{place}].name", name, "Give every camera its own name")
     ports = [camera.endpoint.rpartition(":")[2] for camera in cameras if camera.listen]
     require(len(set(ports)) == len(ports), "inspector.camera.endpoint", ports, "Give every camera that connects a port of its own")
-    keys = [key for camera in cameras for key in camera.keys]
+    keys = [decode_key(key).hex() for camera in cameras for key in camera.keys]
     remedy = "Give every camera a key of its own: one that two share proves neither of them"
     require(len(set(keys)) == len(keys), "inspector.camera.keys", keys, remedy)
     remedy = "Cameras have `keys`: make the box's own with `cordon keys box` and name it in [inspector.curve] key"

@@ -24,7 +24,7 @@ POLLIN = int(zmq.POLLIN)
 KEYED = "its key is none of `keys`, it wants another key of the box, or it speaks no CURVE"
 OPEN = "it wants CURVE, or something else than a camera is there"
 QUIET_NS = 2_000 * NS_PER_MS
-"""A camera without a heartbeat to go by counts as gone after this."""
+"""A camera without a heartbeat to go by counts as gone after this; another connection is made where one ended."""
 
 log = logging.getLogger("cordon.inspector")
 
@@ -68,7 +68,9 @@ class Outward:
         self.socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS if curve is None else curve.handshake_ms)
         self._endpoint, self._curve, self._refusals = config.endpoint, curve, refusals
         self._guess = KEYED if config.keys else OPEN
-        self._begun_ns, self._explained = 0, False
+        self._begun_ns, self._ended_ns, self._explained = 0, 0, False
+        self._silent = not config.heartbeat_ms
+        """Nobody calls `renew` for its silence: the end of its connection is all there is to go by."""
         self._keys = itertools.cycle(keys_of(config)) if config.keys else None
         self._monitor = LinkMonitor(context, self.socket, config.name) if config.endpoint.startswith("tcp://") else None
         self._waited = [(each, POLLIN) for each in self.others]
@@ -89,11 +91,15 @@ class Outward:
         """The key that was expected is proved by the connection itself."""
         return True
 
-    def tend(self, heard_ns: int, _now_ns: int) -> None:
+    def tend(self, heard_ns: int, now_ns: int) -> None:
         """Hear of connections that came to nothing."""
+        if self._ended_ns:
+            self._mind_end(heard_ns, now_ns)
         if self._monitor is None or not zmq.zmq_poll(self._waited, 0):
             return
         for event, status in self._monitor.events():
+            if self._silent and not self._ended_ns:
+                self._ended_ns = now_ns
             if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self._refusals.note(f"the camera at {self._endpoint} does not take the box's key (status {status})")
                 self._explained = True
@@ -101,6 +107,13 @@ class Outward:
                 self._explained = False
             elif heard_ns <= self._begun_ns:
                 self._refusals.note(f"the connection to {self._endpoint} ended before anything was heard: {self._guess}")
+
+    def _mind_end(self, heard_ns: int, now_ns: int) -> None:
+        if heard_ns > self._ended_ns:
+            self._ended_ns = 0
+        elif now_ns - self._ended_ns >= QUIET_NS:
+            self._ended_ns = 0
+            self.renew()
 
     def renew(self) -> None:
         """Connect anew; where ZeroMQ gave the connection up there is none to end."""

@@ -10,7 +10,7 @@ import pytest
 from edge.config import CameraConfig, InspectorConfig
 from edge.config.curve import CurveConfig
 from edge.errors import ConfigError
-from edge.z85 import encode_z85
+from edge.z85 import decode_key, encode_z85
 
 KEYS = tuple(encode_z85(bytes([number]) * 32) for number in range(3))
 LISTENING: dict[str, Any] = {"name": "cam0", "endpoint": "tcp://*:5555", "keys": KEYS[:1], "listen": True, "allow": ("192.168.1.20",)}
@@ -44,9 +44,14 @@ def test_a_camera_that_cannot_be_meant_is_refused(changes: dict[str, Any], told:
 def test_what_proves_nothing_is_a_camera_on_the_network_without_keys() -> None:
     proved = [
         CameraConfig(name="cam0", endpoint=endpoint, keys=keys).proved
-        for endpoint, keys in (("tcp://192.168.1.20:5555", ()), ("tcp://192.168.1.20:5555", KEYS[:1]), ("ipc:///run/cordon/camera", ()))
+        for endpoint, keys in (
+            ("tcp://192.168.1.20:5555", ()),
+            ("tcp://192.168.1.20:5555", KEYS[:1]),
+            ("ipc:///run/cordon/camera", ()),
+            ("ipc://@camera", ()),
+        )
     ]
-    assert proved == [False, True, True]
+    assert proved == [False, True, True, False], "an abstract socket has no rights: everybody on the box may be the camera"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,8 @@ def test_what_proves_nothing_is_a_camera_on_the_network_without_keys() -> None:
         ({"name": "cam0", "endpoint": "tcp://*:5556", "keys": KEYS[1:2]}, True, "own name"),
         ({"name": "cam1", "endpoint": "tcp://192.168.1.5:5555", "keys": KEYS[1:2]}, True, "a port of its own"),
         ({"name": "cam1", "endpoint": "tcp://*:5556"}, True, "a key of its own"),
+        ({"name": "cam1", "endpoint": "tcp://*:5556", "keys": (decode_key(KEYS[0]).hex(),)}, True, "a key of its own"),
+        ({"name": "cam1", "endpoint": "tcp://*:5556", "keys": (decode_key(KEYS[1]).hex().upper(), KEYS[1])}, True, "a key of its own"),
         ({"name": "cam1", "endpoint": "tcp://*:5556", "keys": KEYS[1:2]}, False, "cordon keys box"),
     ],
 )

@@ -144,6 +144,26 @@ def test_while_a_key_is_changed_either_is_expected_in_turn(floor: Floor, has: in
         came_in(heard, served)
 
 
+def test_either_key_is_expected_in_turn_of_a_camera_whose_silence_is_allowed_too(floor: Floor) -> None:
+    pairs = (new_pair(), new_pair())
+    heard = floor.hear(keys=tuple(pair.public.decode() for pair in pairs), heartbeat_ms=0)
+    with camera_at(heard.endpoint, pairs[1]) as served:
+        came_in(heard, served)
+        assert heard.feed.alive(time.monotonic_ns())
+
+
+def test_a_camera_whose_silence_is_allowed_is_left_in_peace_while_it_is_connected(floor: Floor) -> None:
+    pair = new_pair()
+    heard = floor.hear(keys=(pair.public.decode(),), heartbeat_ms=0)
+    begun: list[int] = []
+    with camera_at(heard.endpoint, pair) as served:
+        came_in(heard, served)
+        heard.feed._link.renew = lambda: begun.append(1)  # type: ignore[method-assign]
+        heard.after(0.1)
+        heard.feed.tend(time.monotonic_ns() + 60 * LATER_NS)
+        assert begun == []
+
+
 def test_a_camera_that_comes_back_with_its_key_is_heard_again(floor: Floor) -> None:
     pair = new_pair()
     heard = floor.hear(keys=(pair.public.decode(),), heartbeat_ms=300.0)
