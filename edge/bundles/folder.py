@@ -71,12 +71,18 @@ def make_within(handle: int, name: str) -> None:
 
 
 def make_readable(name: str, within: int | None = None) -> None:
-    """A new folder that the inspector's account can read, in one call. Raises OSError."""
+    """A new folder that the inspector's account can read, whatever its parent's access control list hands down. Raises OSError."""
     mask = os.umask(0o022)
     try:
         os.mkdir(name, FOLDER_MODE, dir_fd=within)
     finally:
         os.umask(mask)
+    handle = os.open(name, _FOLDER, dir_fd=within)
+    try:
+        if stat.S_IMODE(os.fstat(handle).st_mode) != FOLDER_MODE:
+            os.fchmod(handle, FOLDER_MODE)
+    finally:
+        os.close(handle)
 
 
 def read(handle: int, name: str, limit: int) -> bytes:

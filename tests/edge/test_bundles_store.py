@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,16 @@ def test_the_inspectors_account_can_read_whatever_the_umask(tmp_path: Path) -> N
         assert path.stat().st_mode & 0o777 == 0o755
     for path in (store.folder / "state.json", bundle_path(store, name)):
         assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_inspectors_account_can_read_whatever_rights_the_parent_hands_down(tmp_path: Path) -> None:
+    entries = ((0x01, 7, 0xFFFFFFFF), (0x04, 5, 0xFFFFFFFF), (0x20, 0, 0xFFFFFFFF))  # user rwx, group r-x, others nothing
+    try:
+        os.setxattr(tmp_path, "system.posix_acl_default", struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries))
+    except OSError:
+        pytest.skip("this file system has no access control lists")
+    files.make_readable(str(tmp_path / "bundles"))
+    assert (tmp_path / "bundles").stat().st_mode & 0o777 == files.FOLDER_MODE
 
 
 def test_the_way_back_is_taken_only_where_it_is_allowed_and_the_bundle_is_to_blame(tmp_path: Path) -> None:
