@@ -30,7 +30,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         gpu, gate = self.inspector.gpu, self.gate
         if gpu is not None and gpu.fallback != "none":
             between("inspector.gpu.fallback_within_ms", gpu.fallback_within_ms, 0.001, gate.budget_ms - gate.margin_ms)
-        require_simulators(self.inspector.trusted_keys, gate.port, (camera.endpoint for camera in self.inspector.camera))
+        endpoints = (camera.endpoint for camera in self.inspector.camera)
+        require_simulators(self.inspector.trusted_keys, gate.port, endpoints, () if gpu is None else gpu.box_keys)
 
 
 def load_config(path: Path) -> Config:

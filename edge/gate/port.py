@@ -15,6 +15,7 @@ from typing import Literal
 import serial
 
 from edge.contract import TriggerId
+from edge.demonstration import require_pretended
 from edge.errors import LinkError, PortBusyError, PortGoneError, PortMissingError
 
 MAX_WAITING = 8
@@ -51,7 +52,11 @@ class SerialPort:
         self._serial = _open(path, baudrate, parity)
         self._fd: int = self._serial.fileno()
         try:
+            require_pretended(path, os.fstat(self._fd).st_rdev)
             _settle(self._fd)
+        except LinkError:
+            self._serial.close()
+            raise
         except (OSError, termios.error) as exc:
             self._serial.close()
             raise translate_open(path, exc) from exc

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import os
 import stat
 import subprocess
 import sys
@@ -14,10 +15,12 @@ from tiny import KEY as LINE_KEY
 from tiny import PUBLIC as LINE_PUBLIC
 from tiny import TinyBundle
 
+from edge import demonstration
 from edge.bundle import file_entries, sign_bundle
 from edge.config import load_config
-from edge.demonstration import KEY, PLACE
-from edge.errors import BundleError, ConfigError
+from edge.demonstration import KEY, PLACE, require_pretended
+from edge.errors import BundleError, ConfigError, LinkError
+from edge.gate.port import SerialPort
 from edge.setup import cli
 from edge.setup.answers import Answers, cell_answers
 from edge.setup.place import Place, Standing
@@ -86,6 +89,31 @@ def test_the_demonstrations_key_is_refused_for_anything_but_the_simulators(ours:
     assert ours in text
     with pytest.raises(ConfigError, match=r"trusted_keys.*demonstration's key.*your own public key"):
         load_config(written(tmp_path, text.replace(ours, real)))
+
+
+@pytest.mark.parametrize("ours", [KEY, LINE_PUBLIC])
+def test_the_demonstrations_key_signs_no_engines(ours: str, tmp_path: Path) -> None:
+    gpu = f'[inspector.gpu]\nengines = "{tmp_path}"\nbox_keys = ["{LINE_PUBLIC}", "{KEY}"]\n'
+    with pytest.raises(ConfigError, match=r"box_keys.*Everybody can sign engines"):
+        load_config(written(tmp_path, simulators_text(tmp_path).replace(KEY, ours) + gpu))
+
+
+def test_a_port_of_the_simulators_that_leads_to_a_real_device_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_pretended("/dev/robot", os.makedev(188, 0))
+    require_pretended(f"{PLACE}/robot", os.makedev(136, 3))
+    with pytest.raises(LinkError, match=r"leads to a real device.*188:0"):
+        require_pretended(f"{PLACE}/robot", os.makedev(188, 0))
+    monkeypatch.setattr(demonstration, "PLACE", str(tmp_path))
+    control, terminal = os.openpty()
+    try:
+        (tmp_path / "robot").symlink_to(os.ttyname(terminal))
+        SerialPort(str(tmp_path / "robot"), baudrate=115_200).close()
+        monkeypatch.setattr(demonstration, "PSEUDO_TERMINALS", range(0))
+        with pytest.raises(LinkError, match="leads to a real device"):
+            SerialPort(str(tmp_path / "robot"), baudrate=115_200)
+    finally:
+        os.close(control)
+        os.close(terminal)
 
 
 def test_the_simulators_may_run_with_a_key_of_ones_own(tmp_path: Path) -> None:
