@@ -30,8 +30,8 @@ class CaseWork(ABC):
         """Without `challenges` no challenge parts are asked for."""
         self.settings = settings
         self.session: str | None = None
-        self.configs: tuple[str, ...] = ("",)
-        """As `Facts.configs`: the gate's own first."""
+        self.configs: tuple[str, ...] = ()
+        """As `Facts.configs`: the gate's own first. As long as nobody sets it, nothing is accepted."""
         self.store_healthy = True
         self.inspector: InspectorState | None
         self._silent_ns: int | None

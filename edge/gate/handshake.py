@@ -321,4 +321,4 @@ def _word(state: InspectorState | None) -> tuple[object, ...]:
     """What an inspector says of itself that a verdict rests on."""
     if state is None:
         return ()
-    return state.pid, state.ready, state.fault_reason, state.known_answers, state.camera_alive, state.bundle, state.typologies
+    return state.pid, state.ready, state.fault_reason, state.known_answers, state.camera_alive, state.bundle, state.typologies, state.config

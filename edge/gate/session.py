@@ -136,7 +136,7 @@ class GateSession(CaseWork):
             reason = None if state.ready else state.fault_reason or Reason.NOT_READY
             text = f"pid {state.pid} {'ready' if state.ready else 'not ready'}, {state.backend}, bundle {state.bundle[:12]} {state.fault}"
             if state.config not in self.configs:
-                text += f" (configuration {state.config[:12]}, the gate's is {self.configs[0][:12]})"
+                text += f" (configuration {state.config[:12]}, the gate's is {' or '.join(known[:12] for known in self.configs)})"
             self.note("inspector", reason, text, now_ns)
         if self._challenges is not None and state.ready and state.bundle:
             self._challenges.announced(state.bundle)

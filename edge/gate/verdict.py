@@ -67,7 +67,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     inspector: InspectorState | None
     """Its last word, while it is connected."""
     inspector_alive: bool
-    configs: tuple[str, ...] = ("",)
+    configs: tuple[str, ...] = ()
     """Hashes of the configurations that the inspector may run on: the gate's own and, while one takes the other's place, both."""
     pinned: str
     """Bundle hash the configuration insists on, or empty."""
@@ -277,7 +277,7 @@ BEFORE_FRAME: tuple[Condition[Facts], ...] = (
     Condition("inspector ready", lambda f: _inspector(f).ready and _inspector(f).fault_reason is None, _fault_reason, _fault),
     Condition(
         "same configuration",
-        lambda f: isinstance(f.configs, tuple) and _inspector(f).config in f.configs,
+        lambda f: isinstance(f.configs, tuple) and len(_inspector(f).config) == 64 and _inspector(f).config in f.configs,
         always(Reason.NOT_READY),
         lambda f: f"{_other_configuration(f)}: reload both daemons, or restart them",
     ),

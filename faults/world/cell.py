@@ -12,6 +12,8 @@ from faults.world.frames import TYPOLOGIES, FrameFaults
 from faults.world.oracle import Shown
 
 BUNDLES = ("b" * 64, "c" * 64, "d" * 64)
+CONFIG = "e" * 64
+"""Hash of the configuration of gate and inspector."""
 THRESHOLD = 0.5
 _START_STATE = InspectorState(
     version=CONTRACT_VERSION,
@@ -27,6 +29,7 @@ _START_STATE = InspectorState(
     gaps=0,
     refused=0,
     sent_ns=1,
+    config=CONFIG,
 )
 ToGate = Callable[[object, "Shown | None"], None]
 

@@ -18,6 +18,7 @@ from edge.gate.push import PushSession
 from edge.gate.recipe import Recipe
 from edge.gate.session import GateSession
 from edge.gate.settings import Settings
+from faults.world.cell import CONFIG
 from faults.world.core import FAR_NS, MS, US, Core, Violation
 from faults.world.disk import Disk
 from faults.world.line import Line
@@ -75,9 +76,13 @@ class Gate:
         self.step()
 
     def _new_session(self) -> GateSession:
+        session: GateSession
         if self.settings.profile == "push":
-            return PushSession(self.settings, self._nonce)
-        return HandshakeSession(self.settings, self._nonce, self.recipes, self.challenges())
+            session = PushSession(self.settings, self._nonce)
+        else:
+            session = HandshakeSession(self.settings, self._nonce, self.recipes, self.challenges())
+        session.configs = (CONFIG,)
+        return session
 
     def crash(self, down_ns: int) -> None:
         """The process ends now, and a new one starts later."""

@@ -45,6 +45,7 @@ def a_state(**changes: object) -> InspectorState:
         gaps=0,
         refused=0,
         sent_ns=1,
+        config=CONFIG,
     )
     return msgspec.structs.replace(state, **changes)
 
@@ -128,6 +129,7 @@ class Driven:
             self.session = PushSession(base, lambda: f"{next(numbers):08x}", rule)
         else:
             self.session = HandshakeSession(base, lambda: f"{next(numbers):08x}", book, rule)
+        self.session.configs = (CONFIG,)
         self.durable = durable
         self.port_takes = True
         self.stuck = False
@@ -365,7 +367,7 @@ class FakeInspector:
                 time.sleep(0.01)
 
     def say(self, message: object) -> None:
-        if isinstance(message, InspectorState) and not message.config:
+        if isinstance(message, InspectorState) and message.config == CONFIG:
             message = msgspec.structs.replace(message, config=self.config)
         self.socket.send(encode(message))
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections import Counter, deque
 
 import msgspec
-from gate_kit import a_recipe, a_report, a_state, settings
+from gate_kit import CONFIG, a_recipe, a_report, a_state, settings
 from model_gate import ModelGate
 from model_oracle import MS, Oracle
 
@@ -80,6 +80,7 @@ class World:
         """A new process: nothing is left of the old one but the disk."""
         recipes = {name: a_recipe(name, **dict.fromkeys(welds, "T2")) for name, welds in RECIPES.items()}
         self.session = HandshakeSession(settings(recipe="R1"), lambda: f"{next(self._nonces):08x}", recipes)
+        self.session.configs = (CONFIG,)
         self.model = ModelGate(lambda: f"{next(self._model_nonces):08x}", RECIPES)
         self.queue: list[Record] = []
         self.failures: list[int] = []

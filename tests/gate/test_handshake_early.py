@@ -22,7 +22,9 @@ def test_a_report_before_its_trigger_is_used() -> None:
     assert [verdict.outcome for verdict in driven.verdicts] == [Outcome.ACCEPT]
 
 
-@pytest.mark.parametrize("then", [{"ready": False}, {"known_answers": 0}, {"camera_alive": False}, {"bundle": "c" * 64}])
+@pytest.mark.parametrize(
+    "then", [{"ready": False}, {"known_answers": 0}, {"camera_alive": False}, {"bundle": "c" * 64}, {"config": "d" * 64}]
+)
 def test_a_report_of_an_inspector_that_was_not_ready_is_not_used_once_it_is(then: dict[str, object]) -> None:
     driven = Driven().ready()
     driven.tell(a_state(**then))

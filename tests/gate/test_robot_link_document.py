@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from gate_kit import MS, Driven, a_state
+from gate_kit import CONFIG, MS, Driven, a_state
 from longest import longest_messages
 
 from edge.config import GateConfig
@@ -34,6 +34,7 @@ def _exchange() -> list[str]:
     """Robot and gate of the example, talking to each other without a wire."""
     gate = Driven(budget_ns=200 * MS)
     gate.session = HandshakeSession(gate.session.settings, lambda: "7be4a03c")
+    gate.session.configs = (CONFIG,)
     gate.do(gate.session.link_up)
     gate.do(gate.session.inspector_up)
     gate.tell(a_state(bundle="9d41c07a" + "0" * 56, typologies=("T5",)))

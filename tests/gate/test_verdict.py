@@ -3,7 +3,7 @@ import math
 
 import msgspec
 import pytest
-from gate_kit import BUNDLE, a_report, a_state
+from gate_kit import BUNDLE, CONFIG, a_report, a_state
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +38,7 @@ def facts(**changes: object) -> Facts:
         report=a_report(TriggerId(SESSION, 7), received_ns=900),
         inspector=a_state(),
         inspector_alive=True,
+        configs=(CONFIG,),
         pinned=BUNDLE,
         store_healthy=True,
         latched=(),
@@ -111,6 +112,7 @@ ONE_FALSE: list[tuple[str, Facts, Reason]] = [
     ("same configuration", inspected(config="d" * 64), Reason.NOT_READY),
     ("same configuration", facts(configs=("d" * 64,)), Reason.NOT_READY),
     ("same configuration", facts(configs=()), Reason.NOT_READY),
+    ("same configuration", facts(configs=("",), inspector=a_state(config="")), Reason.NOT_READY),
     ("same configuration", facts(configs=""), Reason.NOT_READY),
     ("known answers agreed", inspected(known_answers=0), Reason.NOT_READY),
     ("camera alive", inspected(camera_alive=False), Reason.NOT_READY),
