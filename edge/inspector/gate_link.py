@@ -12,6 +12,8 @@ from edge.contract import MAX_MESSAGE_BYTES, ToGate, ToInspector, decode_to_insp
 FIRST_RETRY_S = 0.02
 LAST_RETRY_S = 0.5
 _ABSENT = (errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN, errno.EACCES)
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Strangers at a camera's port may hold every descriptor until their handshakes are over."""
 
 
 class GateLink:
@@ -37,12 +39,10 @@ class GateLink:
         """Try once if the back-off allows it. True when this call made the connection. Raises OSError for what waiting cannot cure."""
         if self._socket is not None or time.monotonic() < self._next_try_s:
             return False
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            connection.connect(self._path)
+            connection = _connected(self._path)
         except OSError as exc:
-            connection.close()
-            if exc.errno not in _ABSENT:
+            if exc.errno not in (*_ABSENT, *_FULL):
                 raise
             self._next_try_s = time.monotonic() + self._retry_s
             self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
@@ -84,3 +84,13 @@ class GateLink:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _connected(path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
