@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -12,14 +13,14 @@ from cut_kit import cuts
 from gate_kit import a_challenge, a_recipe
 
 from edge.config import ChallengeConfig, ChallengePart, GateConfig
-from edge.errors import ConfigError
+from edge.errors import ConfigError, StorageError
 from edge.gate.case import Kept
 from edge.gate.challenge import Passed
 from edge.gate.challenge_file import ChallengeFile, ChallengeKeeper
 from edge.gate.challenge_start import challenges_of
 from edge.gate.records import Recorder
 from edge.gate.rows import EventRow
-from edge.gate.store import Store
+from edge.gate.store import Stamped, Store
 
 PASSED = Passed(boot="b", at_ns=1, wall_ns=2, bundle="c" * 64, recipe="R1", rule="0" * 16, welds=2)
 CONTENT = msgspec.json.encode(PASSED)
@@ -133,6 +134,33 @@ def test_a_pass_is_durable_after_its_row_and_its_end_before_the_rows_that_follow
     _until(lambda: len(file.seen) == 2 and store.number == before + 2)
     assert recorder.close()
     assert file.seen == [(CONTENT, before + 1), (None, before + 1)]
+
+
+def test_a_pass_whose_rows_cannot_be_written_is_not_kept_and_its_end_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "records.db", boot="b", config="c", link="handshake")
+    commit, broken = store.commit, threading.Event()
+
+    def failing(rows: list[Stamped]) -> None:
+        if broken.is_set():
+            raise StorageError("no row is taken", seen="a test", remedy="none")
+        commit(rows)
+
+    monkeypatch.setattr(store, "commit", failing)
+    monkeypatch.setattr(store, "recover", failing)
+    recorder = Recorder(store, retry_s=0.01)
+    file = Watched(tmp_path / "records.db", store)
+    recorder._challenge = ChallengeKeeper(file)
+    broken.set()
+    recorder.submit((_row("passed"),))
+    recorder.keep(Kept(CONTENT))
+    recorder.checkpoint()
+    steps = recorder.steps
+    _until(lambda: recorder.steps > steps + 20)
+    assert file.seen == []
+    recorder.keep(Kept(None))
+    _until(lambda: [content for content, _ in file.seen] == [None])
+    broken.clear()
+    assert recorder.close()
 
 
 def test_a_disk_that_does_not_take_it_is_an_event_and_no_fault_of_the_records(tmp_path: Path) -> None:

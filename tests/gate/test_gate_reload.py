@@ -16,6 +16,7 @@ from gate_kit import FakeInspector, a_state, write_config
 
 from edge.config import read_config
 from edge.contract import Outcome
+from edge.errors import ConfigError
 from edge.gate import reload
 from edge.gate.audit import read_part
 from edge.gate.daemon import GateDaemon
@@ -157,29 +158,73 @@ def test_nothing_changes_while_a_trigger_is_open(cell: Cell) -> None:
     assert row["verdict.config"] == cell.hash
 
 
-def test_a_trigger_that_ended_in_the_very_step_of_the_change_is_recorded_under_what_ruled_until_then(tmp_path: Path) -> None:
-    line, silent_robot = os.openpty()
-    (tmp_path / "robot").symlink_to(os.ttyname(silent_robot))
-    path = write_config(tmp_path)
-    config, digest = read_config(path)
-    gate = GateDaemon(config, digest, path)
-    session, now_ns = gate.session, time.monotonic_ns()
+@contextlib.contextmanager
+def silent(path: Path) -> Iterator[GateDaemon]:
+    """A gate that takes its steps when the test says so, and a line on which nobody speaks."""
+    line, robot = os.openpty()
+    (path.parent / "robot").symlink_to(os.ttyname(robot))
+    gate = GateDaemon(*read_config(path), path)
+    try:
+        yield gate
+    finally:
+        gate.close()
+        os.close(line)
+        os.close(robot)
+
+
+def open_trigger(gate: GateDaemon) -> str:
+    """A trigger waits for its frame; returns the hash of the configuration that rules."""
+    session, now_ns, (digest,) = gate.session, time.monotonic_ns(), gate.session.configs
     session.inspector_up(now_ns)
     session.told(a_state(config=digest), now_ns)
     session.received(Hello(nonce="aaaaaaaa"), now_ns)
     session.received(Trigger(session=session.session, sequence=1, part="P1", weld="W1", typology="T2"), now_ns)
     gate._act()
-    gate._reload._result = reload.Running(config, "f" * 64, None)
-    session._robot_ns = now_ns - 10 * reload.BOTH_NS
-    gate.step(0)
-    assert gate.session.session is None
-    assert gate._reload.running.hash == "f" * 64
-    gate.close()
-    os.close(line)
-    os.close(silent_robot)
+    assert not session.idle
+    return digest
+
+
+def test_a_trigger_that_ended_in_the_very_step_of_the_change_is_recorded_under_what_ruled_until_then(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    with silent(path) as gate:
+        digest = open_trigger(gate)
+        gate._reload._result = reload.Running(gate._reload.running.config, "f" * 64, None)
+        gate.session._robot_ns -= 10 * reload.BOTH_NS
+        gate.step(0)
+        assert gate.session.session is None
+        assert gate._reload.running.hash == "f" * 64
     (row,) = read_part(tmp_path / "records.db", "P1")
     assert (row["verdict.outcome"], row["verdict.reason"]) == ("NO_VERDICT", "SESSION_LOST")
     assert row["verdict.config"] == digest
+
+
+def test_a_file_that_is_refused_takes_back_the_one_that_waited(tmp_path: Path) -> None:
+    path = write_config(tmp_path, budget_ms=20_000.0, missed_heartbeats=20)
+    with silent(path) as gate:
+        digest = open_trigger(gate)
+        gate._reload._result = reload.Running(gate._reload.running.config, "f" * 64, None)
+        gate.step(0)
+        assert gate.session.configs == (digest, "f" * 64)
+        gate._reload._result = "the disk is gone"
+        gate.step(0)
+        assert gate.session.configs == (digest,)
+        gate.session._robot_ns -= 10 * reload.BOTH_NS
+        gate.step(0)
+        assert gate.session.idle
+        gate.step(0)
+        assert gate._reload.running.hash == digest
+
+
+def test_recipes_that_no_challenge_fits_are_refused(tmp_path: Path) -> None:
+    (book := tmp_path / "recipe.toml").write_text(RECIPES.format(typology="T2"))
+    path = write_config(tmp_path, recipes=book, recipe="R1")
+    parts = [f'[[gate.challenge.part]]\nname = "{name}"\nweld = "W1"\nexpect = "{name}"\n' for name in ("good", "bad")]
+    path.write_text("\n".join([path.read_text(), *parts]))
+    with silent(path) as gate:
+        assert gate._reload._fresh() == gate._reload.running
+        book.write_text(book.read_text().replace("W1", "W2"))
+        with pytest.raises(ConfigError, match="recipe R1 has no weld W1"):
+            gate._reload._fresh()
 
 
 def test_an_inspector_on_another_file_is_not_accepted_from(cell: Cell) -> None:
