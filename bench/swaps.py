@@ -82,9 +82,21 @@ class Run:
 
 
 def swap_under_load(
-    pair: Pair, *, swaps: int, every_ms: float, budget_ms: float, threads: int, alone: int = ALONE, folder: Path | None = None
+    pair: Pair,
+    *,
+    swaps: int,
+    every_ms: float,
+    budget_ms: float,
+    threads: int,
+    warm: int = WARM,
+    alone: int = ALONE,
+    proved: bool = True,
+    folder: Path | None = None,
 ) -> Run:
-    """Run the line, in `folder` if given, and swap. Raises SimulationError where a swap does not come about."""
+    """Run the line, in `folder` if given, and swap; not `proved`: only the inspector runs the golden inputs, activating does not.
+
+    Raises SimulationError where a swap does not come about.
+    """
     with tempfile.TemporaryDirectory(prefix="cordon-") as name:
         spec = StoreSpec(
             folder=folder or Path(name),
@@ -95,20 +107,20 @@ def swap_under_load(
             inspector=f"threads = {threads}",
         )
         with Line(spec) as line:
-            run = _run(line, pair, swaps=swaps, every_ms=every_ms, alone=alone)
+            first_activation(spec.config, pair.paths, proved=proved)
+            run = _run(line, pair, swaps=swaps, every_ms=every_ms, warm=warm, alone=alone)
         run.found = audit(spec.folder / "records.db", pair, run.told)
     return run
 
 
-def _run(line: Line, pair: Pair, *, swaps: int, every_ms: float, alone: int) -> Run:
+def _run(line: Line, pair: Pair, *, swaps: int, every_ms: float, warm: int, alone: int) -> Run:
     run, spec = Run(), line.spec
-    first_activation(spec.config, pair.paths)
     driver = Driver(spec.port, spec.camera, TYPOLOGY, distinct=False)
     try:
         line.start_daemons()
         driver.wait_ready(60)
         weld = _welder(driver, pair, run.told, every_ms)
-        for _ in range(WARM):
+        for _ in range(warm):
             weld()
         run.alone_ms = [weld() for _ in range(alone)]
         run.before = frozenset(run.told)

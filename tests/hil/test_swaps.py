@@ -11,7 +11,7 @@ from bench.swaps import Run, swap_under_load
 from bench.swaps_pair import Pair, small_pair
 from bench.swaps_records import audit
 
-SWAPS = 8
+SWAPS = 6
 BUDGET_MS = 400.0
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,8 @@ def pair(folder: Path) -> Pair:
 
 @pytest.fixture(scope="module")
 def run(pair: Pair, folder: Path) -> Run:
-    return swap_under_load(pair, swaps=SWAPS, every_ms=20.0, budget_ms=BUDGET_MS, threads=1, alone=1, folder=folder / "line")
+    limits = {"every_ms": 20.0, "budget_ms": BUDGET_MS}
+    return swap_under_load(pair, swaps=SWAPS, **limits, threads=1, warm=10, alone=1, proved=False, folder=folder / "line")
 
 
 def test_no_trigger_is_lost_and_no_two_bundles_are_mixed(run: Run) -> None:

@@ -41,7 +41,7 @@ def second(version: int = 2, *, honest: bool = True, maps: float | None = None) 
     centre = SHIFTED if honest else CENTRES["T2"]
     good, bad = (probability(image, centre=centre, sign=1.0) for image in images)
     files = {"T2-0.onnx": network(centre=SHIFTED, sign=1.0, maps=maps)}
-    return TinyBundle(version=version, files=files, promised={"T2": (good, bad)}, maps=maps)
+    return TinyBundle(version=version, files=files, promised={"T2": (good, bad)}, maps=maps, router=False)
 
 
 def put(config: Config, tiny: TinyBundle) -> str:
@@ -56,8 +56,13 @@ def put(config: Config, tiny: TinyBundle) -> str:
 
 @pytest.fixture
 def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
-    """`begin(reread, **inspector settings)`: a READY cell whose store has version 1 active; loading hardly pauses for open triggers."""
+    """`begin(reread, **inspector settings)`: a READY cell whose store has version 1 active.
+
+    Loading hardly pauses for open triggers, no step waits long for its heartbeat, and what a frame takes at worst is looked at briefly.
+    """
     monkeypatch.setattr("edge.inspector.successor.LONGEST_PAUSE_S", 0.002)
+    monkeypatch.setattr("edge.inspector.announcing.HEARTBEAT_NS", 4_000_000)
+    monkeypatch.setattr("edge.inspector.startup_runs.SHORT_S", 0.0)
     made: list[Cell] = []
     with zmq.Context() as context, context.socket(zmq.XPUB) as camera:
         camera.setsockopt(zmq.LINGER, 0)
@@ -66,7 +71,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
             bundles = BundlesConfig(folder=tmp_path / "bundles", **settings.pop("store", {}))
             made_config = make_config(tmp_path, bundle=None, bundles=bundles, **settings)
             config = msgspec.structs.replace(made_config, gate=msgspec.structs.replace(made_config.gate, budget_ms=BUDGET_MS))
-            put(config, TinyBundle())
+            put(config, TinyBundle(router=False))
             camera.bind(config.inspector.camera[0].endpoint)
             gate = listen(config.gate.socket)
             made.append(cell := Cell(config, camera, gate, InspectorDaemon(config, None, lambda: reread(config))))
@@ -295,7 +300,7 @@ def test_the_same_bundle_signed_anew_goes_on_without_its_first_key(begin: Begin)
     other = OTHER.public_key().public_bytes_raw().hex()
     cell = begin(lambda config: with_inspector(config, trusted_keys=(other,)))
     both = with_inspector(cell.config, trusted_keys=(PUBLIC, other)).inspector
-    Store(policy=Policy.of(both)).install(TinyBundle().save(cell.config.gate.socket.with_name("anew.cordon"), OTHER))
+    Store(policy=Policy.of(both)).install(TinyBundle(router=False).save(cell.config.gate.socket.with_name("anew.cordon"), OTHER))
     cell.daemon.reload()
     cell.until(lambda: cell.daemon._swap._loading)
     cell.until(lambda: not cell.daemon._swap._loading)
