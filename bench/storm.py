@@ -163,6 +163,7 @@ def besiege(
                 before = phase("before", driver, images, welds, every_ms)
                 crowd.storm()
                 during = phase("during", driver, images, welds, every_ms)
+                crowd.count()
                 back_s = driver.come_back(images)
                 crowd.go()
                 after = phase("after", driver, images, welds, every_ms)
@@ -227,6 +228,10 @@ class Crowd:
         assert self._process.stdin is not None
         self._process.stdin.write("storm\n")
         self._process.stdin.flush()
+
+    def count(self) -> None:
+        """The camera is about to leave: who came through until now did so while it was heard."""
+        self._process.send_signal(signal.SIGUSR1)
 
     def go(self) -> None:
         """End; without waiting for it."""

@@ -28,4 +28,5 @@ def test_a_storm_from_the_cameras_own_address_disturbs_no_verdict(tmp_path: Path
     during = siege.phases[1]
     assert (during.missing, during.reasons) == (0, {}), "\n".join(siege.rows())
     assert max(during.taken_ms) <= 200
+    assert siege.crowd["through_while_heard"] == 0, "while the camera is heard, nobody else can even connect"
     assert siege.back_s <= 20, "a camera that drops out comes back through the storm"
