@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge.config import load_config
+from edge.config import read_config
 from edge.errors import ConfigError, ConfigFileError
 
 DEFAULT = Path("/etc/cordon/cordon.toml")
@@ -46,27 +46,26 @@ def _check(path: Path, *, as_json: bool) -> int:
     from edge.config_doubts import doubts  # noqa: PLC0415 - as above
 
     try:
-        config = load_config(path)
+        config, digest = read_config(path)
         found = doubts(config, path)
     except ConfigError as exc:
         if not as_json:
             raise
         print(json.dumps({"file": str(path), "ok": False, "mistakes": _mistakes(exc), "warnings": []}, indent=1))
         return 1
-    data = path.read_bytes()
-    lines = {dotted(where, numbers=True): line for where, line in lines_of(data.decode("utf-8")).items()}
+    lines = {dotted(where, numbers=True): line for where, line in lines_of(path.read_text("utf-8")).items()}
     rows: list[dict[str, Any]] = [
         {"line": lines.get(doubt.key), "key": doubt.key, "what": doubt.told, "remedy": doubt.remedy} for doubt in found
     ]
     if as_json:
-        whole = {"file": str(path), "ok": True, "sha256": hashlib.sha256(data).hexdigest(), "mistakes": [], "warnings": rows}
+        whole = {"file": str(path), "ok": True, "sha256": digest, "mistakes": [], "warnings": rows}
         print(json.dumps(whole, indent=1))
         return 0
     for row in rows:
         where = f"line {row['line']}: " if row["line"] else ""
         print(f"warning: {where}{row['key']}{': ' if row['key'] else ''}{row['what']}. {row['remedy']}", file=sys.stderr)
     warned = f"{len(rows)} warning{'s' * (len(rows) != 1)}"
-    print(f"{path} is valid, {warned}; SHA-256 {hashlib.sha256(data).hexdigest()}")
+    print(f"{path} is valid, {warned}; SHA-256 {digest}")
     return 0
 
 

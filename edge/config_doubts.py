@@ -6,12 +6,13 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from edge.config import Config
 from edge.config.keys import tables
+from edge.demonstration import WARNING, is_demonstration
 from edge.errors import BundleError, CordonError
 
 NOT_DURABLE = frozenset({"tmpfs", "ramfs", "overlay", "nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "vboxsf"})
@@ -20,6 +21,7 @@ NOTICED_MS = 300.0
 """A dead gate must be noticed within this time."""
 EXAMPLE_KEY = "0" * 64
 MIB = 2**20
+Look: TypeAlias = Callable[[Config, Path], Iterator["Doubt"]]
 
 
 class Doubt(NamedTuple):
@@ -34,17 +36,25 @@ class Doubt(NamedTuple):
 def doubts(config: Config, path: Path) -> list[Doubt]:
     """Everything doubtful about this configuration on this machine. Opens no device, waits for nothing.
 
-    Raises ConfigError where the gate would refuse the recipes.
+    Raises ConfigError where the gate would refuse the recipes. A file of another machine has nothing but doubts here.
     """
     _read_recipes(config)
-    return [doubt for look in LOOKS for doubt in look(config, path)]
+    return [doubt for look in LOOKS for doubt in _looked(look, config, path)]
+
+
+def _looked(look: Look, config: Config, path: Path) -> Iterator[Doubt]:
+    try:
+        yield from look(config, path)
+    except OSError as exc:
+        yield Doubt("", f"{exc.filename} cannot be looked at: {exc.strerror}", "Run it as root: sudo cordon config check")
 
 
 def _file(_config: Config, path: Path) -> Iterator[Doubt]:
     status = path.stat()
     if status.st_mode & stat.S_IWOTH:
         yield Doubt("", f"everybody may write {path}", f"Run: chmod o-w {path}")
-    for key in path.parent.glob("**/*.key"):
+    # No deeper: below /, /tmp or somebody's home that would be everything.
+    for key in (*path.parent.glob("*.key"), *path.parent.glob("keys/*.key")):
         if key.is_file() and key.stat().st_mode & 0o077 and not key.name.endswith(".pub"):
             yield Doubt("", f"others may read {key}, which looks like a private key", f"Run: chmod 600 {key}")
 
@@ -112,7 +122,20 @@ def _line(config: Config, _path: Path) -> Iterator[Doubt]:
         yield Doubt("gate.latch_noise", "a line that is all noise latches nothing", "Give a limit unless it is known to be noisy")
 
 
+def _recipes(config: Config, _path: Path) -> Iterator[Doubt]:
+    if not _recipes_readable(config):
+        told = f"{config.gate.recipes} cannot be read; the gate does not start without it"
+        yield Doubt("gate.recipes", told, "Put the file there, or correct the path")
+
+
+def _recipes_readable(config: Config) -> bool:
+    recipes = config.gate.recipes
+    return recipes is None or os.access(recipes, os.R_OK)
+
+
 def _read_recipes(config: Config) -> None:
+    if not _recipes_readable(config):
+        return
     from edge.gate.challenge_start import challenges_of  # noqa: PLC0415 - as above
     from edge.gate.recipe import load_recipes  # noqa: PLC0415 - as above
 
@@ -140,6 +163,8 @@ def _bundle(config: Config, _path: Path) -> Iterator[Doubt]:
 
 def _keys(config: Config, _path: Path) -> Iterator[Doubt]:
     inspector = config.inspector
+    if is_demonstration(inspector.trusted_keys):
+        yield Doubt("inspector.trusted_keys", WARNING, "For a real cell: sudo cordon setup")
     if EXAMPLE_KEY in inspector.trusted_keys:
         yield Doubt("inspector.trusted_keys", "it is the example's", "Paste what `cordon keys new` printed on the machine that exports")
     revoked = set(inspector.bundles.revoked_keys) if inspector.bundles is not None else set()
@@ -199,12 +224,13 @@ def _file_system(folder: Path) -> str:
     return kinds.get(wanted, "")
 
 
-LOOKS: tuple[Callable[[Config, Path], Iterator[Doubt]], ...] = (
+LOOKS: tuple[Look, ...] = (
     _file,
     _relative,
     _port,
     _records,
     _line,
+    _recipes,
     _bundle,
     _keys,
     _inspector,

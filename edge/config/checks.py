@@ -52,11 +52,13 @@ def require(condition: bool, key: str, seen: object, remedy: str) -> None:
         refuse(Refusal(key, seen, remedy))
 
 
-def between(key: str, value: float, low: float, high: float) -> None:
-    """Raises ConfigError unless low <= value <= high."""
+def between(key: str, value: float, low: float, high: float) -> bool:
+    """Raises ConfigError unless low <= value <= high; where refusals are collected, says whether."""
     # False for NaN and infinities too; an integer beyond every float must not be made one.
-    if not low <= value <= high:
+    within = low <= value <= high
+    if not within:
         refuse(Refusal(key, value, f"Choose a value from {number(low)} to {number(high)}", low, high))
+    return within
 
 
 def number(value: float) -> str:

@@ -93,8 +93,8 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         require(bool(self.port), "gate.port", self.port, "Name the serial device of the robot")
         between("gate.baudrate", self.baudrate, 1_200, 4_000_000)
-        between("gate.budget_ms", self.budget_ms, 5, 60_000)
-        between("gate.margin_ms", self.margin_ms, 0, self.budget_ms / 2)
+        if between("gate.budget_ms", self.budget_ms, 5, 60_000):
+            between("gate.margin_ms", self.margin_ms, 0, self.budget_ms / 2)
         between("gate.heartbeat_ms", self.heartbeat_ms, 10, 10_000)
         between("gate.missed_heartbeats", self.missed_heartbeats, 2, 100)
         between("gate.ack_timeout_ms", self.ack_timeout_ms, 1, 60_000)

@@ -72,15 +72,20 @@ def remedy_for(kind: Any, name: str, raw: object) -> str:
         return f"Put it into brackets: {name} = [{toml_value(raw)}]"
     if entry_of(kind) is not None and struct_in(entry_of(kind)) is not None:
         return f"Write [[...{name}]], with double brackets, and its keys below; one for each"
+    if not name:  # one of a list
+        return f'Put it into quotes: "{raw}"' if type(raw) is int and abs(raw) < 2**60 else "Correct the value"
     if raw == "":
         return "Give a name, or leave the key out where it has a default"
     return _rewritten({part for part in (kind, *_members(kind)) if isinstance(part, type)}, name, raw)
 
 
 def unit_hint(refusal: Refusal) -> str:
-    """`. 0.2 is too small: ... did you mean 200?` where a value out of range is in range in a neighbouring unit, else empty."""
+    """`. 0.2 is too small: ... did you mean 200?` where a value out of range is in range in a neighbouring unit, else empty.
+
+    Nothing is said of one that is hardly too large: it was meant in this unit.
+    """
     value, low, high = refusal.seen, refusal.low, refusal.high
-    if low is None or high is None or not isinstance(value, int | float) or not 0 < abs(value) < 2**60:
+    if low is None or high is None or not isinstance(value, int | float) or not 0 < abs(value) < 2**60 or high < value < 2 * high:
         return ""
     near_units = next((factors for ending, factors in UNITS.items() if refusal.key.endswith(ending)), ())
     for factor, words in near_units:

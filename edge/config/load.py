@@ -28,7 +28,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         gpu, gate = self.inspector.gpu, self.gate
-        if gpu is not None and gpu.fallback != "none":
+        if gpu is not None and gpu.fallback != "none" and gate.margin_ms < gate.budget_ms:  # else the gate's own checks refuse it
             between("inspector.gpu.fallback_within_ms", gpu.fallback_within_ms, 0.001, gate.budget_ms - gate.margin_ms)
         endpoints = (camera.endpoint for camera in self.inspector.camera)
         require_simulators(self.inspector.trusted_keys, gate.port, endpoints, () if gpu is None else gpu.box_keys)

@@ -74,7 +74,7 @@ class _Walk:
         try:
             return msgspec.convert(raw, kind, dec_hook=self._dec_hook), True
         except (msgspec.ValidationError, OverflowError):
-            name = next((part for part in reversed(path) if isinstance(part, str)), "")
+            name = path[-1] if isinstance(path[-1], str) else ""
             self._add(path, f"must be {wanted(kind)}", remedy_for(kind, name, raw), seen=shown(raw))
             return placeholder(kind), False
 

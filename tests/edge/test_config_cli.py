@@ -7,7 +7,9 @@ import pytest
 from edge.config import load_config
 from edge.config_cli import config_main
 from edge.config_doubts import doubts
+from edge.demonstration import WARNING
 from edge.errors import ConfigError, ConfigFileError
+from edge.setup.texts import simulators_text
 
 FILE = """
 [gate]
@@ -127,6 +129,30 @@ def test_recipes_that_the_gate_would_refuse_are_a_mistake(tmp_path: Path) -> Non
     (tmp_path / "recipe.toml").write_text('[[recipe]]\nname = "R 1"\nweld = []\n')
     with pytest.raises(ConfigError, match=r"recipe\.toml"):
         config_main(["check", str(write(tmp_path, "[gate.storage]", f'recipes = "{tmp_path}/recipe.toml"\n[gate.storage]'))])
+
+
+def test_a_legal_file_of_another_machine_has_nothing_but_warnings(tmp_path: Path) -> None:
+    away = f'recipes = "{tmp_path}/none/recipe.toml"\n[gate.storage]'
+    assert "gate.recipes" in keys_of(write(tmp_path, "[gate.storage]", away))
+    unspeakable = '[inspector.archive]\nfolder = "/{name}"\n[[inspector.camera]]'.format(name="x" * 300)
+    assert load_config(write(tmp_path, "[[inspector.camera]]", unspeakable)).inspector.archive is not None
+    assert config_main(["check", str(tmp_path / "cordon.toml")]) == 0, "no folder of that name can be looked at"
+
+
+def test_keys_are_looked_for_beside_the_file_and_not_all_over_the_disk(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    for folder in ("keys", "somebody/else"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.key").write_text("secret")
+        (tmp_path / folder / "a.key").chmod(0o644)
+    told = [doubt.told for doubt in doubts(load_config(path), path) if "private key" in doubt.told]
+    assert [str(tmp_path / "keys/a.key") in text for text in told] == [True]
+
+
+def test_the_demonstrations_key_is_doubted_wherever_it_may_stand(tmp_path: Path) -> None:
+    path = tmp_path / "cordon.toml"
+    path.write_text(simulators_text(tmp_path))
+    assert WARNING in [doubt.told for doubt in doubts(load_config(path), path)]
 
 
 def test_what_is_shown_is_the_file_with_lines_or_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

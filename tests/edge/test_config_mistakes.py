@@ -107,6 +107,7 @@ def test_all_mistakes_are_told_at_once_each_with_its_line_and_key(tmp_path: Path
         ('recipe = ["R1"]', "Write it without brackets"),
         ('profile = "Push"', 'Did you mean "push"?'),
         ('link = "modbus"\nframing = "twice"', "gate.link is not usable (seen: modbus with handshake, twice)"),
+        ("budget_ms = 4\nmargin_ms = 150", "gate.budget_ms is not usable (seen: 4)"),
         ("storage = 1", "Write [gate.storage] and its keys below"),
         ("recipe = 1979-05-27", "gate.recipe must be a text in quotes (seen: 1979-05-27)"),
         ('recipes = "a\\u0000b"', "gate.recipes must be a path in quotes"),
@@ -118,6 +119,18 @@ def test_a_mistake_says_what_was_probably_meant(tmp_path: Path, line: str, told:
     assert len(error.mistakes) == 1
     assert error.mistakes[0].line == (2 if "default" in told else 6)
     assert str(tmp_path / "cordon.toml") in str(error)
+
+
+def test_one_of_a_list_is_not_told_to_take_the_lists_place(tmp_path: Path) -> None:
+    told = str(refusal(tmp_path, GOOD.replace("trusted_keys = [", "trusted_keys = [1, ", 1)))
+    assert "inspector.trusted_keys, entry 1, must be a text in quotes" in told
+    assert 'Put it into quotes: "1"' in told
+
+
+def test_a_value_that_is_hardly_too_large_is_not_taken_for_another_unit(tmp_path: Path) -> None:
+    told = str(refusal(tmp_path, GOOD.replace("[inspector]", "margin_ms = 110\n[inspector]", 1)))
+    assert "Choose a value from 0 to 100" in told
+    assert "did you mean" not in told
 
 
 @pytest.mark.parametrize(
