@@ -208,7 +208,11 @@ class CaseWork(ABC):
                 continue
             self._event("challenge", Reason.CHALLENGE if said.alarm else None, said.text, now_ns)
             if said.latch:
+                self._distrust()
                 self._latch(said.text, now_ns)
+
+    def _distrust(self) -> None:  # noqa: B027 - the push profile knows no parts
+        """A challenge failed: what was accepted before may be bad."""
 
     def _close(self, case: Case, done: Disposition, detail: str, now_ns: int) -> None:
         if case.stage is Stage.CLOSED:

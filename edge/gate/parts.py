@@ -224,6 +224,11 @@ class Parts:
         shown = self._open[name].shown if name in self._open else {}
         return sum(shown[weld].accepted for weld in self.welds if weld in shown)
 
+    def distrust(self, why: str) -> None:
+        """What was accepted of open parts until now counts no more: those welds have to be shown again."""
+        for shown in (shown for part in self._open.values() for shown in part.shown.values() if shown.accepted):
+            shown.accepted, shown.why = False, why
+
     def end(self, query: PartQuery) -> None:
         """A part query ends its part, whatever the answer."""
         self._open.pop(query.part, None)

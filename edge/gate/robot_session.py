@@ -169,6 +169,10 @@ class RobotSession(GateSession):
                 self._challenges.recipe_edited(self._parts.active)
             self._tell_challenges(now_ns)
 
+    def _distrust(self) -> None:
+        if self._parts is not None:
+            self._parts.distrust("was accepted before a challenge failed")
+
     def _nak(self, session: str, sequence: int, reason: Refusal, now_ns: int) -> None:
         self._reply(Nak(session=session, sequence=sequence, reason=reason), now_ns)
 

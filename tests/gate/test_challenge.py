@@ -568,6 +568,23 @@ def test_a_whole_part_is_not_accepted_when_its_challenge_ended_meanwhile() -> No
     assert (driven.part_verdicts[-1].outcome, driven.part_verdicts[-1].reason) == (Outcome.REJECT, Reason.CHALLENGE)
 
 
+def test_a_part_does_not_keep_what_was_accepted_before_a_challenge_failed() -> None:
+    driven = planned()
+    driven.challenge(1)
+    shown(driven, 3)
+    driven.red_rabbit(4, score=0.1)
+    driven.do(driven.session.acknowledged)
+    driven.challenge(5)
+    shown(driven, 7, weld="W2")
+    driven.query(8)
+    assert driven.part_verdicts[-1].reason is Reason.WELDS_MISSING
+    assert "1 missing: W1 was accepted before a challenge failed" in detail(driven)
+    shown(driven, 9)
+    shown(driven, 10, weld="W2")
+    driven.query(11)
+    assert driven.part_verdicts[-1].outcome is Outcome.ACCEPT
+
+
 def test_a_whole_part_is_accepted_while_the_challenge_counts() -> None:
     driven = planned()
     driven.challenge(1)
