@@ -102,6 +102,8 @@ class Challenges:
         self._level = 0
         """Of what time brings: 1 warned, 2 due."""
         self._span_ns = FOREVER_NS
+        self._back_ns = 0
+        """So far the wall clock was set back since the last challenge."""
         self._why = "no challenge was passed yet"
         self._passed: Passed | None = None
         self._out: list[Said | Kept] = []
@@ -341,13 +343,21 @@ class Challenges:
     def _elapsed_ns(self, now_ns: int) -> int:
         """Since the last challenge, by the clock that says more: setting one back must not win time."""
         assert self._passed is not None
-        return max(now_ns - self._passed.at_ns, self._wall() - self._passed.wall_ns)
+        by_machine_ns, by_wall_ns = now_ns - self._passed.at_ns, self._wall() - self._passed.wall_ns
+        if by_machine_ns - by_wall_ns > self._back_ns + NS_PER_S:
+            # Set back: by this clock it was passed earlier, and a shift may have begun after it that seemed to lie before it.
+            self._back_ns = by_machine_ns - by_wall_ns
+            self._span_ns = min(self._span_ns, self._until_shift_ns(self._passed.wall_ns - self._back_ns))
+        return max(by_machine_ns, by_wall_ns)
+
+    def _until_shift_ns(self, wall_ns: int) -> int:
+        shift_ns = next_shift(wall_ns, self._config.shifts)
+        return FOREVER_NS if shift_ns is None else shift_ns - wall_ns
 
     def _hold(self, passed: Passed) -> None:
         """From now on this challenge counts, until its time is over."""
         age_ns = max(1, int(self._config.every_h * 3_600 * NS_PER_S)) if self._config.every_h else FOREVER_NS
-        shift_ns = next_shift(passed.wall_ns, self._config.shifts)
-        self._span_ns = min(age_ns, FOREVER_NS if shift_ns is None else shift_ns - passed.wall_ns)
+        self._span_ns, self._back_ns = min(age_ns, self._until_shift_ns(passed.wall_ns)), 0
         self._passed, self._why, self._level = passed, "", 0
 
     def _void(self, why: str) -> None:

@@ -694,6 +694,30 @@ def test_a_challenge_that_was_begun_before_a_shift_does_not_count_for_it(monkeyp
         time.tzset()
 
 
+@pytest.mark.parametrize(("after_ns", "back_ns"), [(0, 31 * MIN), (10 * MIN, 31 * MIN), (20 * MIN, 80 * MIN)])
+def test_a_clock_set_back_skips_no_shift(after_ns: int, back_ns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    try:
+        driven = Driven(challenge=a_challenge(shifts=("06:00", "14:00")))
+        six_ns = (WALL // (24 * HOUR) + 1) * 24 * HOUR + 6 * HOUR
+        driven.wall_ahead = six_ns + MIN - driven.now
+        driven.restore(None)
+        driven.ready().challenge(1)
+        passed_ns = driven.now
+        later(driven, after_ns)
+        assert accepts(driven, 1)
+        driven.wall_ahead -= back_ns
+        later(driven, six_ns - MIN - driven.now - driven.wall_ahead)
+        assert accepts(driven, 1)
+        later(driven, 2 * MIN)
+        assert not accepts(driven, 1)
+        assert driven.now - passed_ns < 2 * HOUR
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_an_age_too_short_for_a_clock_is_no_leave_to_go_on_for_ever() -> None:
     driven = challenged(every_h=1e-13)
     driven.challenge(1)
