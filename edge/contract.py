@@ -156,7 +156,8 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
 class FrameEvent(msgspec.Struct, frozen=True, tag="event"):
     """Something about frames that belongs to no verdict: a gap, a duplicate, a message without a readable header.
 
-    BUNDLE_FAULT, without a camera: the active bundle could not take over, and the one announced judges on.
+    BUNDLE_FAULT, without a camera: the active bundle could not take over, and the one announced judges on; or must not, and the inspector
+    ends.
     """
 
     camera: str

@@ -162,6 +162,8 @@ class InspectorDaemon:
     def _change(self, change: Successor | Restart) -> None:
         if isinstance(change, Restart):
             log.warning("the inspector ends, to be started anew: %s", change.why)
+            # Closing with unread packets would make the gate's kernel report a reset before the last report and the reason.
+            self._receive_expectation()
             self.stop()
             return
         old = [self._loaded, self._explainer]
@@ -214,6 +216,7 @@ class InspectorDaemon:
             feed.tend(now)
             if self._gate.connected and (event := feed.told(now)) is not None:
                 self._gate.send(event)
+                self._health.event(event)
 
     def _change_ready(self, ready: bool) -> None:
         self._announcer.ready = ready

@@ -60,6 +60,8 @@ class Restart(NamedTuple):
     """What judges now must not go on, or cannot be replaced beside itself: the process has to end, and the next one loads anew."""
 
     why: str
+    forbidden: bool = False
+    """By the configuration, which the records are to say."""
 
 
 Outcome = Successor | Unchanged | Refused | Restart
@@ -141,7 +143,7 @@ class Loader:
             outcome = Refused(EngineError("the active bundle could not be loaded", seen=repr(_without_frames(exc)), remedy=remedy))
         # Where it still is the active one, it was just admitted by that configuration, perhaps under another key's signature.
         if isinstance(outcome, Refused) and config is not None and (why := _forbidden(asked, config)):
-            return Restart(f"bundle {asked.bundle[:12]}, which judges, {why}")
+            return Restart(f"bundle {asked.bundle[:12]}, which judges, {why}", forbidden=True)
         return outcome
 
     def _successor(self, asked: _Asked, config: Config) -> Outcome:

@@ -123,4 +123,6 @@ class Swap:
             self._announcer.milestone(f"bundle {pending.loaded.bundle[:12]} judges from here on, {waited_ms:.1f} ms after it was ready")
             self._announcer.notice = None
             self._tell_ready()
+        elif pending.forbidden:
+            self._announcer.tell_event(FrameEvent("", None, Reason.BUNDLE_FAULT, f"the inspector ends, to be started anew: {pending.why}"))
         return pending

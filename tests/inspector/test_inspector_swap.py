@@ -25,7 +25,7 @@ from edge.contract import FrameEvent, InspectorState, Outcome, Reason, Report, S
 from edge.inspector.cuda.leave import gave_up
 from edge.inspector.daemon import InspectorDaemon
 from edge.inspector.frame import FrameTrigger, encode_alive
-from edge.inspector.successor import END_S
+from edge.inspector.successor import END_S, Restart
 
 BETWEEN = 65
 """A gray that the first bundle calls bad and the second good."""
@@ -278,6 +278,20 @@ def test_a_gpu_has_no_room_for_two_so_the_inspector_ends_between_triggers(begin:
     cell.until(lambda: cell.daemon._stopping)
 
 
+def test_the_last_report_before_the_inspector_ends_reaches_the_gate(begin: Begin) -> None:
+    cell = begin()
+    cell.send(*make_parts(counter=1))
+    end = time.monotonic() + 10
+    while cell.daemon._status.state(ready=True, camera_alive=True).frames == 0:
+        assert time.monotonic() < end
+        cell.daemon.step()
+    settle(cell)
+    cell.daemon._change(Restart("a test"))
+    cell.daemon.close()
+    cell.gate.poll()
+    assert len(cell.gate.reports) == 1, "what the gate had just sent made its kernel report no reset"
+
+
 @pytest.mark.parametrize("rule", ["revoked_bundles", "revoked_keys", "trusted_keys", "min_version"])
 def test_a_bundle_that_the_configuration_does_not_allow_any_more_does_not_go_on_judging(begin: Begin, rule: str) -> None:
     def forbidding(config: Config) -> Config:
@@ -291,6 +305,7 @@ def test_a_bundle_that_the_configuration_does_not_allow_any_more_does_not_go_on_
     first = announced(cell)
     cell.daemon.reload()
     cell.until(lambda: cell.daemon._stopping)
+    assert f"the inspector ends, to be started anew: bundle {first[:12]}, which judges, is " in cell.gate.events[-1].detail
 
 
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
