@@ -63,6 +63,14 @@ class Feed(Protocol):
     def heard_ns(self) -> int:
         """When anything was last heard of it."""
 
+    @property
+    def refused(self) -> int:
+        """Connections and messages that were not let in."""
+
+    @property
+    def refusal(self) -> str:
+        """The last of them."""
+
     def alive(self, now_ns: int) -> bool:
         """Is that recent enough?"""
 
@@ -206,7 +214,15 @@ class InspectorHealth:
 
     def _camera(self, feed: Feed, now_ns: int) -> Camera:
         frames, counter = self._seen.get(feed.name, (0, -1))
-        return Camera(name=feed.name, alive=feed.alive(now_ns), heard_ns=feed.heard_ns, frames=frames, counter=counter)
+        return Camera(
+            name=feed.name,
+            alive=feed.alive(now_ns),
+            heard_ns=feed.heard_ns,
+            frames=frames,
+            counter=counter,
+            refused=feed.refused,
+            refusal=feed.refusal[:200],
+        )
 
     def _common(self, now_ns: int) -> InspectorShown:
         usage = resource.getrusage(resource.RUSAGE_SELF)

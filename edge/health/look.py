@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeVar
 import msgspec
 
 from edge.health.reader import Reading, read
-from edge.health.words import GateState, InspectorShown, Objection
+from edge.health.words import Camera, GateState, InspectorShown, Objection
 
 NS_PER_S = 1_000_000_000
 STILL_NS = 3 * NS_PER_S // 2
@@ -207,12 +207,14 @@ def _not_ready(seen: Look, one: Objection) -> str:
         return f"the inspector is not ready yet: {shown.step}"
     silent = [camera for camera in shown.cameras if not camera.alive] if shown is not None else []
     if silent:
-        since = ((camera.name, seen.ago_s(camera.heard_ns)) for camera in silent)
-        words = (
-            f"camera {name} " + ("was never heard" if age_s is None else f"has been silent for {age_s:.1f} s") for name, age_s in since
-        )
-        return "; ".join(words)
+        return "; ".join(_silent(camera, seen.ago_s(camera.heard_ns)) for camera in silent)
     return f"the inspector is not ready: {one.detail}"
+
+
+def _silent(camera: Camera, age_s: float | None) -> str:
+    since = "was never heard" if age_s is None else f"has been silent for {age_s:.1f} s"
+    refused = f", {camera.refused} refused, the last: {camera.refusal}" if camera.refused else ""
+    return f"camera {camera.name} {since}{refused}"
 
 
 OF_THE_GATE = {
@@ -230,7 +232,7 @@ REMEDIES = {
     "BUNDLE_FAULT": "cordon bundle verify; install and activate a bundle that this box trusts",
     "BUNDLE_DIFFERS": "gate.bundle pins another one: activate that, or correct gate.bundle",
     "TOO_SLOW": "The networks do not fit into the budget on this box: docs/health.md, start-up",
-    "NOT_READY": "Check the camera's power, network and program; while it loads: wait",
+    "NOT_READY": "Check the camera's power, network and program, and its key where one is refused; while it loads: wait",
     "CHALLENGE": "Show the known-good and the known-bad part: docs/challenge.md",
     "RECIPE": "Let the robot name its recipe, or set gate.recipe",
     "SESSION_LOST": "Start the robot's program; check cable and gate.port: docs/robot-link.md",

@@ -116,6 +116,8 @@ class CameraHeard(msgspec.Struct, frozen=True, kw_only=True):
     heard_s: Seconds
     frames: int
     counter: int
+    refused: int
+    refusal: str
 
 
 class Inspector(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,7 +252,15 @@ def _gate(seen: Look, state: GateState) -> Gate:
 
 def _inspector(seen: Look, shown: InspectorShown) -> Inspector:
     cameras = (
-        CameraHeard(name=one.name, alive=one.alive, heard_s=seen.ago_s(one.heard_ns), frames=one.frames, counter=one.counter)
+        CameraHeard(
+            name=one.name,
+            alive=one.alive,
+            heard_s=seen.ago_s(one.heard_ns),
+            frames=one.frames,
+            counter=one.counter,
+            refused=one.refused,
+            refusal=one.refusal,
+        )
         for one in shown.cameras
     )
     return Inspector(

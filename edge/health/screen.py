@@ -132,7 +132,7 @@ def _inspector(inspector: Inspector | None, process: Process) -> Iterator[str]:
 
 def _of_camera(process: Process, name: str) -> tuple[int, int]:
     """Frames lost, and frames or messages refused."""
-    events = [row for row in process.tables.get("events", ()) if row.label[0] == name]
+    events = [row for row in process.tables.get("events", ()) if row.label[0] == name and row.label[1:] != ("CAMERA_OPEN",)]
     lost = sum(row.count for row in events if row.label[1:] == ("FRAME_GAP",))
     frames = [row for row in process.tables.get("frames", ()) if row.label[0] == name and row.label[1:] != ("OK",)]
     return lost, sum(row.count for row in events) - lost + sum(row.count for row in frames)

@@ -116,6 +116,10 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
     frames: int = 0
     counter: int = -1
     """Of its last frame; -1: none came."""
+    refused: int = 0
+    """Connections and messages under its name that proved nothing,"""
+    refusal: str = ""
+    """and the last of them."""
 
 
 class ArchiveShown(msgspec.Struct, frozen=True, kw_only=True):

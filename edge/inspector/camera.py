@@ -88,6 +88,11 @@ class CameraFeed:
         return self._refusals.total
 
     @property
+    def refusal(self) -> str:
+        """Who was refused last, and why; empty: nobody was."""
+        return self._refusals.last
+
+    @property
     def heard_ns(self) -> int:
         """When anything was last heard of the camera (CLOCK_MONOTONIC); 0: never."""
         return self._heard_ns

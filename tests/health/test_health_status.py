@@ -62,7 +62,8 @@ def test_the_latencies_are_those_that_were_counted(box: Box) -> None:
     assert (largest, count) == (150.0, 1000)
 
 
-SILENT = inspector_state(ready=False, cameras=(Camera(name="cam0", heard_ns=time.monotonic_ns() - 7_000 * MS), Camera(name="cam1")))
+STRANGE = Camera(name="cam1", refused=3, refusal="10.0.0.9 with the unknown key")
+SILENT = inspector_state(ready=False, cameras=(Camera(name="cam0", heard_ns=time.monotonic_ns() - 7_000 * MS), STRANGE))
 LOADING = InspectorSaid(pid=2)
 
 
@@ -71,7 +72,7 @@ LOADING = InspectorSaid(pid=2)
     [
         (refused("LATCHED", latched=("too much noise", "an escape")), None, "NOT ACCEPTING: latched: too much noise (and 1 more)"),
         (refused("NOT_READY"), SILENT, "NOT ACCEPTING: camera cam0 has been silent for "),
-        (refused("NOT_READY"), SILENT, "; camera cam1 was never heard"),
+        (refused("NOT_READY"), SILENT, "; camera cam1 was never heard, 3 refused, the last: 10.0.0.9 with the unknown key"),
         (
             refused("NOT_READY", "BUNDLE_FAULT", inspector=LOADING),
             inspector_state(step="T2 compiled"),
@@ -128,6 +129,11 @@ def test_every_remedy_by_a_conditions_name_has_its_condition() -> None:
 def test_a_configuration_that_was_refused_is_noted(box: Box) -> None:
     box.say(gate_state(reload="refused, 3f9a rules on: line 7"))
     assert "  note: the configuration was read again: refused, 3f9a rules on: line 7" in shown(box).splitlines()
+
+
+def test_a_camera_without_keys_is_no_refusal(box: Box) -> None:
+    box.inspector.tables["events"].add("cam0", "CAMERA_OPEN")
+    assert "0 refused" in shown(box.say())
 
 
 def test_nobody_was_heard_never_ago(box: Box) -> None:

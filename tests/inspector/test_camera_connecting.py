@@ -21,6 +21,7 @@ from edge.config.curve import CurveConfig
 from edge.contract import Reason
 from edge.curve_keys import CurvePair, new_curve_pair
 from edge.errors import ConfigError
+from edge.health.look import look
 from edge.inspector.camera import CameraFeed
 from edge.inspector.zap import Porter
 from edge.z85 import decode_key
@@ -190,6 +191,14 @@ def test_a_camera_on_the_network_that_proves_nothing_is_said_aloud_once(
     assert ("proves nothing" in caplog.text) is open_to_all
 
 
+def told_by_status(folder: Path) -> bool:
+    seen = look(folder)
+    events, shown = seen.inspector.tables.get("events", {}), seen.inspector_state
+    counted = ("cam3", "CAMERA_OPEN") in events and ("cam2", "CAMERA_REFUSED") in events
+    refusals = {camera.name: (camera.refused > 0, camera.refusal) for camera in shown.cameras} if shown is not None else {}
+    return counted and refusals["cam2"][0] and "proved no key" in refusals["cam2"][1] and refusals["cam"] == (False, "")
+
+
 def test_the_record_hears_of_a_camera_that_proves_nothing_and_of_strangers(start: Callable[..., Any], tmp_path: Path) -> None:
     endpoint, pair = own_endpoint(), new_pair()
     _, path = new_curve_pair(tmp_path, "box")
@@ -204,6 +213,7 @@ def test_the_record_hears_of_a_camera_that_proves_nothing_and_of_strangers(start
         stranger.connect(endpoint)
         cell.until(lambda: {(event.camera, event.reason) for event in cell.gate.events} >= {
             ("cam3", Reason.CAMERA_OPEN), ("cam2", Reason.CAMERA_REFUSED)})  # fmt: skip
+        cell.until(lambda: told_by_status(tmp_path))
     assert cell.judge(*make_parts(frame_image(40, seed=8))).reason is Reason.OK
 
 
