@@ -217,7 +217,6 @@ class InspectorDaemon:
             if self._gate.connected and (event := feed.told(now)) is not None:
                 self._gate.send(event)
                 self._health.event(event)
-                self._health.event(event)
 
     def _change_ready(self, ready: bool) -> None:
         self._announcer.ready = ready
