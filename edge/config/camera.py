@@ -14,6 +14,7 @@ from edge.z85 import decode_key
 MAX_KEYS = 2
 """The key in use and, while it is changed, the next one."""
 MAX_ALLOWED = 32
+ADDRESS = re.compile(r"(tcp://[^\s,]+:(?P<port>[0-9]{1,5})|ipc://.+)\Z")
 LISTENED = re.compile(r"tcp://(?:\*|[0-9.]{7,15}):([0-9]{1,5})\Z")
 KEY_REMEDY = "Paste the line that `cordon keys camera` printed: 40 characters of Z85, or 64 hex digits"
 
@@ -36,8 +37,10 @@ class CameraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         plain_name("inspector.camera.name", self.name)
-        ok = self.endpoint.startswith(("tcp://", "ipc://"))
-        require(ok, "inspector.camera.endpoint", self.endpoint, "Give a tcp:// or ipc:// address")
+        found = ADDRESS.match(self.endpoint)
+        ok = self.listen or (found is not None and (found["port"] is None or 1 <= int(found["port"]) <= 65_535))
+        remedy = "Give a tcp:// address with its port, such as tcp://192.168.1.20:5555, or an ipc:// address"
+        require(ok, "inspector.camera.endpoint", self.endpoint, remedy)
         between("inspector.camera.heartbeat_ms", self.heartbeat_ms, 0, 600_000)
         require(len(self.keys) <= MAX_KEYS, "inspector.camera.keys", len(self.keys), "Give one key, or two while the key is changed")
         for place, key in enumerate(self.keys):

@@ -25,9 +25,10 @@ def main(argv: Sequence[str]) -> int:
     """Run the command. Raises ConfigError, BundleError or KnownAnswerError; then /etc/cordon/cordon.toml is as it was."""
     arguments = _parser().parse_args(argv)
     place = Place(config=arguments.config)
+    place.require_free()  # before anybody is asked anything
     if arguments.simulators:
-        return _simulators(place, arguments.state, arguments.demonstration)
-    return _cell(place, arguments.state, cell_answers(arguments))
+        return _simulators(place, arguments.state.absolute(), arguments.demonstration)
+    return _cell(place, arguments.state.absolute(), cell_answers(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,10 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _simulators(place: Place, state: Path, demonstration: Path) -> int:
-    standing = place.standing()
-    if standing is Standing.CELL:
-        raise place.occupied()
-    kept = standing is Standing.SIMULATORS
+    kept = place.standing() is Standing.SIMULATORS
     draft = place.config if kept else place.draft(simulators_text(state))
     try:
         bundle = use_bundle(draft, demonstration / "line.cordon", downgrade=DEMONSTRATION_AGAIN)
@@ -64,9 +62,6 @@ def _simulators(place: Place, state: Path, demonstration: Path) -> int:
 
 
 def _cell(place: Place, state: Path, answers: Answers) -> int:
-    before = place.standing()
-    if before is Standing.CELL:
-        raise place.occupied()
     draft = place.draft(cell_text(answers, state))
     try:
         load_config(draft)

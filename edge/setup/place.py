@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,21 @@ class Place:
         remedy = f"Nothing was changed. Edit it, or move it away first: mv {self.config} {self.config}.old"
         return ConfigError(f"there is a configuration already: {self.config}", remedy=remedy)
 
+    def require_free(self) -> None:
+        """Raises ConfigError where somebody's own configuration is, or where this account, or another one too, may write."""
+        if self.standing() is Standing.CELL:
+            raise self.occupied()
+        folder = self.config.parent
+        if not os.access(folder, os.W_OK):
+            raise self._unwritable(None)
+        status = folder.stat()
+        if os.geteuid() == 0 and (status.st_uid != 0 or status.st_mode & stat.S_IWOTH):
+            remedy = f"Only root may write there: chown root {folder}; chmod o-w {folder}"
+            raise ConfigError(f"others could replace {self.config}", seen=stat.filemode(status.st_mode), remedy=remedy)
+
+    def _unwritable(self, why: str | None) -> ConfigError:
+        return ConfigError(f"cannot write into {self.config.parent}", seen=why, remedy="Run it as root: sudo cordon setup")
+
     def draft(self, text: str) -> Path:
         """`text` in a file beside, for everybody to read: it holds no secret. Raises ConfigError."""
         draft = self.config.with_name(f".{self.config.name}.setup")
@@ -58,8 +74,7 @@ class Place:
                 file.flush()
                 os.fsync(handle)
         except OSError as exc:
-            remedy = "Run it as root: sudo cordon setup"
-            raise ConfigError(f"cannot write into {self.config.parent}", seen=exc.strerror, remedy=remedy) from exc
+            raise self._unwritable(exc.strerror) from exc
         return draft
 
     def settle(self, draft: Path) -> Path | None:

@@ -3,9 +3,13 @@
 import argparse
 import hashlib
 import os
+import pty
+import select
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -173,6 +177,88 @@ def test_from_the_simulators_to_a_cell(box: tuple[str, ...], tmp_path: Path, cap
     assert (cell.gate.port, cell.inspector.trusted_keys, cell.inspector.camera[0].name) == ("/dev/robot", (LINE_PUBLIC,), "cam0")
     assert sorted(path.name for path in config.parent.iterdir()) == ["cordon.toml", "cordon.toml.simulators"]
     assert (config.parent / "cordon.toml.simulators").read_text().endswith("# mine\n")
+
+
+class Terminal:
+    """`cordon setup` on a terminal, with somebody who reads its questions before answering."""
+
+    def __init__(self, *options: str) -> None:
+        self.said = self._key = b""
+        self._answered = 0
+        pid, self._handle = pty.fork()
+        if pid == 0:
+            os.execv(sys.executable, [sys.executable, "-m", "edge", "setup", *options])  # noqa: S606
+        self._pid = pid
+
+    def answer(self, *answers: str) -> None:
+        for answer in answers:
+            mark = self._answered
+            self._read(lambda told: len(told) > mark and told.endswith(b": "))  # noqa: B023 - called in this very round
+            self._answered = len(self.said)
+            self._key = answer.encode() if answer in ("\3", "\4") else b""
+            os.write(self._handle, self._key or answer.encode() + b"\n")
+
+    def end(self) -> tuple[int, str]:
+        """Its exit status, and all that was on the screen."""
+        self._read(lambda _: False)
+        os.close(self._handle)
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1]), self.said.decode()
+
+    def _read(self, enough: Callable[[bytes], bool]) -> None:
+        while not enough(self.said):
+            until_s = time.monotonic() + 20
+            while not select.select([self._handle], [], [], 0.5)[0]:
+                assert time.monotonic() < until_s, self.said
+                os.write(self._handle, self._key)  # Python misses the one that comes between prompt and reading
+            try:
+                data = os.read(self._handle, 4096)
+            except OSError:  # Linux: the other end is closed
+                return
+            if not data:
+                return
+            self.said += data
+
+
+def test_on_a_terminal_it_asks_until_the_answer_can_be(box: tuple[str, ...]) -> None:
+    terminal = Terminal(*box)
+    terminal.answer("robot", "", "/dev/robot", "192.168.1.20", "c=tcp://1.2.3.4:5,d=tcp://1.2.3.4:6", "c=tcp://1.2.3.4:5 c=tcp://1.2.3.4:6")
+    terminal.answer("c=tcp://1.2.3.4:5 d=tcp://1.2.3.4:6", "zz", KEY, LINE_PUBLIC.upper(), "/no/such.cordon", "")
+    status, said = terminal.end()
+    assert status == 0, said
+    for told in (
+        "no serial device",
+        "no camera (seen: 192",
+        "no camera (seen: c=",
+        "two cameras of one name",
+        "no public key",
+        "no such file",
+    ):
+        assert told in said
+    assert "that is the demonstration's key" in said
+    cell = load_config(Path(box[1]))
+    assert (cell.gate.port, cell.inspector.trusted_keys) == ("/dev/robot", (LINE_PUBLIC,))
+    assert [(camera.name, camera.endpoint) for camera in cell.inspector.camera] == [("c", "tcp://1.2.3.4:5"), ("d", "tcp://1.2.3.4:6")]
+
+
+@pytest.mark.parametrize(("key", "status"), [("\3", 130), ("\4", 1)])
+def test_who_breaks_off_has_changed_nothing(key: str, status: int, box: tuple[str, ...]) -> None:
+    terminal = Terminal(*box, "--port", "/dev/robot")
+    terminal.answer(key)
+    ended, said = terminal.end()
+    assert ended == status, said
+    assert "Traceback" not in said
+    assert list(Path(box[1]).parent.iterdir()) == []
+
+
+def test_nobody_is_asked_where_nothing_could_be_written(box: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(box[1]).write_text("# mine")
+    with pytest.raises(ConfigError, match="a configuration already"):
+        cli.main(box)
+    Path(box[1]).unlink()
+    Path(box[1]).parent.chmod(0o777)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(ConfigError, match="others could replace"):
+        cli.main(box)
 
 
 @pytest.mark.parametrize(
