@@ -181,7 +181,8 @@ def _why(seen: Look, state: GateState, one: Objection) -> Why:
 
 def _records(state: GateState) -> str:
     store = state.store
-    free = "" if store.free_bytes < 0 else f", {store.free_bytes / 2**20:.0f} MiB are free"
+    # Asked every ten seconds only: what was free then may be gone by now.
+    free = "" if store.free_bytes < 0 else f" ({store.free_bytes / 2**20:.0f} MiB were free when last asked)"
     if not store.failing and not store.reserve_held:
         return f"records are written, but the disk's reserve cannot be held{free}"
     return f"records cannot be written{free}; {store.backlog} rows wait in memory, {store.lost} are lost"

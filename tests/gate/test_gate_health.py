@@ -153,18 +153,21 @@ def test_each_end_of_a_trigger_is_counted_as_what_it_was(tmp_path: Path) -> None
     log.close()
 
 
-def test_a_verdict_sent_twice_is_a_resend_and_a_skipped_heartbeat_is_missed(cell: Cell) -> None:
-    health, key = cell.daemon.health, TriggerId("s" * 16, 1)
+def test_a_verdict_sent_twice_is_a_resend_and_a_skipped_heartbeat_is_missed(tmp_path: Path) -> None:
+    cell = Cell(tmp_path, ready=False)
+    cell.close()
+    session, log = "s" * 16, Log("test")
+    health = GateHealth(cell.daemon.config, "c" * 64, cell.daemon.session, cell.daemon.recorder, log)
+    health._known = session
     for _ in range(3):
-        health.did(Send(Ack(session="s" * 16, sequence=1, outcome=Outcome.ACCEPT, done=Done.ACCEPTED), 1, key))
-    before = look(cell.folder).gate.counters["heartbeats_missed"]
-    session = cell.daemon.session.session or ""
-    for counter in (10, 11, 14):
-        health._robot_counter = health._robot_counter if counter > 10 else None
+        health.did(Send(Ack(session=session, sequence=1, outcome=Outcome.ACCEPT, done=Done.ACCEPTED), 1, TriggerId(session, 1)))
+    for counter in (10, 11, 14, 14, 65_535, 1):
         health.heard(Heartbeat(session=session, state=State.READY, counter=counter), 1)
-    found = look(cell.folder).gate
-    assert found.counters["resends"] == 2
-    assert found.counters["heartbeats_missed"] >= before + 2
+    found = look(tmp_path).gate
+    assert (found.counters["resends"], found.counters["heartbeats"]) == (2, 6)
+    assert found.counters["heartbeats_missed"] == 2 + 255 + 1, "a leap counts for 255 at most"
+    health.close()
+    log.close()
 
 
 def test_numbers_that_fail_cost_no_verdict(cell: Cell) -> None:

@@ -31,11 +31,16 @@ def test_heartbeats_that_stop_are_missed_and_the_reason_is_the_sessions_own(cell
     assert found.gate.counters["heartbeats_missed"] >= before + 8, "ten silent intervals end the session here"
 
 
-def test_a_heartbeat_that_repeats_the_one_before_is_not_heard(cell: Cell) -> None:
-    health, session = cell.daemon.health, cell.daemon.session.session or ""
-    health._robot_counter, health._robot_ns = 7, 5
-    health.heard(Heartbeat(session=session, state=State.READY, counter=7), 10**18)
-    assert health._robot_ns != 10**18
+def test_a_heartbeat_that_repeats_the_one_before_is_not_heard(tmp_path: Path) -> None:
+    cell = Cell(tmp_path, ready=False)
+    cell.close()
+    log = Log("test")
+    health = GateHealth(cell.daemon.config, "c" * 64, cell.daemon.session, cell.daemon.recorder, log)
+    for counter, at_ns in ((7, 10), (8, 20), (8, 30), (8, 40)):
+        health.heard(Heartbeat(session="s" * 16, state=State.READY, counter=counter), at_ns)
+    assert health._robot_ns == 20
+    health.close()
+    log.close()
 
 
 def test_what_the_robot_sends_without_a_session_is_told_beside_the_reason(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ LOADING = InspectorSaid(pid=2)
         (
             refused("RECORD_FAULT", store=Store(failing=True, backlog=4, free_bytes=0)),
             None,
-            "NOT ACCEPTING: records cannot be written, 0 MiB",
+            "NOT ACCEPTING: records cannot be written (0 MiB were free when last asked); 4 rows wait",
         ),
         (refused("RECORD_FAULT", store=Store(reserve_held=False)), None, "NOT ACCEPTING: records are written, but the disk's reserve"),
         (refused("INSPECTOR_DOWN"), inspector_state(step="T2 compiled"), "lives, but the gate does not hear it: T2 compiled"),
