@@ -29,7 +29,7 @@ READERS = 2
 
 @pytest.fixture
 def cell() -> Iterator[Cell]:
-    with make_cell(60) as made:
+    with make_cell(30) as made:
         yield made
 
 
@@ -51,8 +51,8 @@ def test_readers_at_full_speed_disturb_no_verdict_and_see_what_is_true(cell: Cel
         file.seek(0)
         looks, torn, accepting = (int(word) for word in file.read().splitlines()[-1].split())
         file.close()
-        assert looks > 100
-        assert torn <= looks // 100, "a look is taken again until it is whole"
+        assert looks > 50
+        assert torn <= max(2, looks // 100), "a look is taken again until it is whole"
         assert accepting > 0
     _as_recorded(cell, cell.folder)
 
