@@ -202,6 +202,18 @@ def test_what_cannot_be_written_is_counted_and_told_once_it_can(tmp_path: Path) 
     assert [line.count("time=") for line in lines] == [1] * len(lines), "what was written in part has a line of its own"
 
 
+def test_an_end_that_blocks_nobody_is_waited_for_by_the_logs_thread(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[1], False)
+    assert os.write(pipe[1], b"x" * 65_536) == 65_536
+    log = Log("room", fd=pipe[1])
+    log.say("late", kind="k")
+    time.sleep(0.1)
+    assert os.read(pipe[0], 65_536) == b"x" * 65_536
+    assert log.flush(20)
+    assert read(pipe[0])[0].endswith("kind=k text=late\n")
+    assert log.dropped == 0
+
+
 def test_a_closed_end_raises_nothing(pipe: tuple[int, int]) -> None:
     os.close(pipe[0])
     log = Log("room", fd=pipe[1])
@@ -264,6 +276,17 @@ def test_the_librarys_logging_is_forwarded_with_level_module_and_trace(pipe: tup
     assert "level=error from=room kind=test_log trace=" in line
     assert r"ValueError: invalid literal for int() with base 10: 'two\\nlines'" in line
     assert line.endswith('text="it went wrong"\n')
+
+
+@pytest.mark.parametrize(
+    ("level", "name"), [(logging.CRITICAL, "fatal"), (logging.ERROR, "error"), (logging.WARNING, "warning"), (logging.INFO, "info")]
+)
+def test_levels_of_the_library_are_those_of_the_journal(
+    pipe: tuple[int, int], logger: tuple[logging.Logger, Log], level: int, name: str
+) -> None:
+    logger[0].log(level, "x")
+    assert logger[1].flush(20)
+    assert f" level={name} " in read(pipe[0])[0]
 
 
 def test_a_line_that_is_left_out_is_not_put_into_words(logger: tuple[logging.Logger, Log]) -> None:

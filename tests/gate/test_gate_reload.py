@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from gate_kit import FakeInspector, a_state, write_config
 
@@ -19,10 +20,12 @@ from edge.contract import Outcome
 from edge.errors import ConfigError
 from edge.gate import reload
 from edge.gate.audit import read_part
+from edge.gate.challenge import Passed, rule_of
 from edge.gate.daemon import GateDaemon
+from edge.gate.machine import boot_id
 from edge.gate.messages import Hello, Refusal, Trigger
 from edge.gate.parts import Parts
-from edge.gate.recipe import Recipe, Weld
+from edge.gate.recipe import Recipe, Weld, load_recipes
 from edge.health.look import look
 from sim.robot import Robot
 
@@ -215,11 +218,37 @@ def test_a_file_that_is_refused_takes_back_the_one_that_waited(tmp_path: Path) -
         assert gate._reload.running.hash == digest
 
 
-def test_recipes_that_no_challenge_fits_are_refused(tmp_path: Path) -> None:
-    (book := tmp_path / "recipe.toml").write_text(RECIPES.format(typology="T2"))
-    path = write_config(tmp_path, recipes=book, recipe="R1")
+def with_challenge(folder: Path) -> tuple[Path, Path]:
+    """The configuration and the file of recipes of a cell with challenge parts."""
+    (book := folder / "recipe.toml").write_text(RECIPES.format(typology="T2"))
+    path = write_config(folder, recipes=book, recipe="R1")
     parts = [f'[[gate.challenge.part]]\nname = "{name}"\nweld = "W1"\nexpect = "{name}"\n' for name in ("good", "bad")]
     path.write_text("\n".join([path.read_text(), *parts]))
+    return path, book
+
+
+def test_a_challenge_that_was_kept_counts_until_its_recipe_is_edited(tmp_path: Path) -> None:
+    path, book = with_challenge(tmp_path)
+    gate, recipe = read_config(path)[0].gate, load_recipes(book).recipes["R1"]
+    assert gate.challenge is not None
+    rule, now_ns = rule_of(gate.challenge, recipe), time.monotonic_ns()
+    kept = Passed(boot=boot_id(), at_ns=now_ns, wall_ns=time.time_ns(), bundle="b" * 64, recipe="R1", rule=rule, welds=2)
+    (tmp_path / "records.db.challenge").write_bytes(msgspec.json.encode(kept))
+    with silent(path) as daemon:
+        status = daemon.session.challenge(time.monotonic_ns())
+        assert status is not None
+        assert (status.accepting, status.bundle) == (True, "b" * 64)
+        book.write_text(RECIPES.format(typology="T3"))
+        daemon.reload()
+        until = time.monotonic() + 20
+        while daemon.session.challenge(time.monotonic_ns()).accepting:
+            assert time.monotonic() < until
+            daemon.step(0.01)
+    assert not (tmp_path / "records.db.challenge").exists()
+
+
+def test_recipes_that_no_challenge_fits_are_refused(tmp_path: Path) -> None:
+    path, book = with_challenge(tmp_path)
     with silent(path) as gate:
         assert gate._reload._fresh() == gate._reload.running
         book.write_text(book.read_text().replace("W1", "W2"))
