@@ -91,6 +91,10 @@ WRONG_FIELDS = (
     _tail("ACCEPT without a reason", "accept only with the reason OK", "ACCEPT", "F85A", "07A5", ""),
     _tail("a field too many", "accept only with no field more or less", *GOOD, "OK"),
     _tail("a field too few", "accept only with no field more or less", *GOOD[:-1]),
+    _tail("a space behind the word", "a verdict is compared character by character", "ACCEPT ", *GOOD[1:]),
+    _field("a sequence with a zero before it", "the sequence", sequence=lambda t: f"0{t.sequence}"),
+    _field("a sequence 256 further", "the sequence", sequence=lambda t: str(t.sequence + 256)),
+    _field("a sequence 65536 further", "the sequence", sequence=lambda t: str(t.sequence + MAX_SEQUENCE + 1)),
     Wrong("its own letter", "a frame with the robot's own letter is an echo", _body(lambda t: verdict(t, kind="RV"))),
     Wrong("another type of frame", "accept only type V for a weld", _body(lambda t: verdict(t, kind="GX"))),
 )
@@ -112,6 +116,12 @@ def _check_turned(gate: PlayedGate, trigger: Trigger) -> bytes:
     """The last digit of the CRC (or of the second copy) is another one."""
     frame = gate.guarded(verdict(trigger))
     return frame[:-2] + (b"0" if frame[-2:-1] != b"0" else b"1") + b"\r"
+
+
+def _check_begun(gate: PlayedGate, trigger: Trigger) -> bytes:
+    """The first digit of the CRC (or character of the second copy) is another one."""
+    frame, place = gate.guarded(verdict(trigger)), len(verdict(trigger)) + 2
+    return frame[:place] + (b"0" if frame[place : place + 1] != b"0" else b"1") + frame[place + 1 :]
 
 
 def _plain_crc(gate: PlayedGate, trigger: Trigger) -> bytes:
@@ -159,6 +169,7 @@ BROKEN_FRAMES = (
     *(Wrong(f"one bit turned in the body, at {part}", "a frame whose check is wrong is none", _turned(place))
       for part, place in (("its type", 0.03), ("the session", 0.2), ("the middle", 0.5), ("the word", 0.75), ("its end", 1.0))),
     Wrong("one digit of the check wrong", "a frame whose check is wrong is none", _check_turned),
+    Wrong("the first digit of the check wrong", "all of the check counts", _check_begun),
     Wrong("the check of another protocol", "the CRC starts with CBA52D40, so that no other protocol is understood", _plain_crc),
     Wrong("no check at all", "a frame without its check is none", _no_check),
     Wrong("the check of a REJECT", "a frame whose check is wrong is none", _moved_crc),

@@ -53,7 +53,9 @@ ANSWERS = tuple(Check(wrong.check, wrong.rule, partial(verdicts.wrong, wrong)) f
 TIMES = (
     Check("a verdict at the end of the budget", "waits as long as its hello says", verdicts.waits_long_enough),
     Check("no verdict", "silence is a reject, and the work goes on", verdicts.silence),
+    Check("no verdict, again and again", "no number of silences makes an accept", verdicts.silence_again),
     Check("a late ACCEPT", "an ACCEPT after the robot's own deadline does not count", verdicts.late),
+    Check("a late ACCEPT to a repetition", "the deadline counts from the question", verdicts.late_to_repetition),
     Check("a repeated ACCEPT", "a verdict counts once", verdicts.repeated),
     Check("ACCEPT after REJECT", "the first verdict counts", verdicts.first_counts),
     Check("ACCEPT before the question", "a verdict nobody asked for decides nothing", verdicts.unasked),
@@ -82,6 +84,7 @@ PARTS = (
 )
 BOOKS = (
     Check("first sequence", "the first question of a session has sequence 1", verdicts.first_sequence),
+    Check("heartbeats all the while", "sends heartbeats whatever its arm does", session.beats_on),
     Check("nonces", "no nonce comes twice", session.nonces),
     Check("confirmations", "ACCEPTED is said to ACCEPT only", session.no_false_accept),
     Check("whole frames", "everything the robot sends is a whole frame of the protocol", session.whole_frames),

@@ -12,6 +12,7 @@ from edge.gate.codec import encode_frame
 from edge.gate.messages import Ack, Done, Heartbeat, Hello, Nak, Refusal, State, Trigger
 from sim.acceptance.answers import accept
 from sim.acceptance.findings import failed, judged, passed, span, unanswered
+from sim.acceptance.played_gate import Heard
 from sim.acceptance.trial import Outcomes, Trial, no_trigger
 
 NS_PER_MS = 1e6
@@ -142,6 +143,20 @@ def beats(trial: Trial) -> Outcomes:
     states = {heard.message.state for heard in beaten if isinstance(heard.message, Heartbeat)}
     met = max(gaps) <= LONGEST_GAP_MS and not stuck and states <= {State.READY, State.BUSY}
     return judged(met, f"every {span(gaps, 'ms')}{'; the counter stood still' if stuck else ''}")
+
+
+def beats_on(trial: Trial) -> Outcomes:
+    """Over everything heard: no pause between two heartbeats of one session that makes the gate end it."""
+    beaten = [heard for heard in trial.gate.heard if isinstance(heard.message, Heartbeat)]
+    longest_ms = max(
+        ((later.at_ns - earlier.at_ns) / NS_PER_MS for earlier, later in pairwise(beaten) if _session(earlier) == _session(later)),
+        default=0.0,
+    )
+    return judged(longest_ms <= SILENCE_MS, f"{longest_ms:.0f} ms at most, {SILENCE_MS:g} ms end the session")
+
+
+def _session(heard: Heard) -> object:
+    return getattr(heard.message, "session", None)
 
 
 def silence(how: str) -> Callable[[Trial], Outcomes]:

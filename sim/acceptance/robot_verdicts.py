@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from edge.contract import Outcome, Reason
-from edge.gate.messages import Ack, ChangeOver, Done, PartQuery, Refusal, Trigger
+from edge.gate.messages import Ack, ChangeOver, Done, PartQuery, Refusal, Trigger, TriggerAck
 from sim.acceptance.answers import Wrong, accept, reject
 from sim.acceptance.findings import failed, judged, passed, unanswered
 from sim.acceptance.played_gate import NS_PER_S
@@ -19,6 +19,8 @@ Question: TypeAlias = Trigger | PartQuery | ChangeOver
 LATE_MS = 20.0
 """After its deadline the robot may ask the next question at once; sooner than that, and later than its clock can be off."""
 REPEATS, REPEAT_S = 3, 0.01
+SILENCES = 3
+"""Questions in a row without a verdict: a program that then goes on without the box shows it here."""
 
 
 def takes_accept(trial: Trial) -> Outcomes:
@@ -112,6 +114,38 @@ def late(trial: Trial) -> Outcomes:
     return result, f"sent {sent_ms:.0f} ms after the trigger: {seen}"
 
 
+def silence_again(trial: Trial) -> Outcomes:
+    """Several questions in a row without a verdict: each of them is rejected."""
+    for _ in range(SILENCES):
+        asked = trial.trigger()
+        if asked is None:
+            return no_trigger(trial)
+        result = trial.rejected(*asked, len(trial.gate.heard))
+        if result[0] != "pass":
+            return result
+    return passed(f"{SILENCES} times rejected")
+
+
+def late_to_repetition(trial: Trial) -> Outcomes:
+    """The deadline counts from the question, not from its repetition, and not from when the gate acknowledged it."""
+    gate = trial.gate
+    gate.acknowledging = False
+    gate.forget()
+    try:
+        asked = trial.trigger()
+        if asked is None:
+            return no_trigger(trial)
+        trigger, at_ns = asked
+        mark = len(gate.heard)
+        gate.pump(trial.robot_deadline_ms / 2e3)
+    finally:
+        gate.acknowledging = True
+    gate.say(TriggerAck(session=trigger.session, sequence=trigger.sequence))
+    gate.pump((trial.robot_deadline_ms + LATE_MS) / 1e3 - (gate.clock.now_ns() - at_ns) / NS_PER_S)
+    gate.say_bytes(accept(gate)(trigger))
+    return trial.rejected(trigger, at_ns, mark)
+
+
 def repeated(trial: Trial) -> Outcomes:
     """The same verdict again is confirmed again and decides nothing; under the next question it is a verdict of the past."""
     asked = trial.trigger()
@@ -128,6 +162,8 @@ def repeated(trial: Trial) -> Outcomes:
         return no_trigger(trial)
     if not acks or any((ack.outcome, ack.done) != (Outcome.ACCEPT, Done.ACCEPTED) for ack in acks):
         return failed(f"confirmed with {[ack.done.value for ack in acks]}")
+    if len(acks) < 2:
+        return failed(f"one confirmation of {REPEATS} verdicts: where it is lost, nobody hears what was done")
     if (following.session, following.sequence) != (trigger.session, trigger.sequence + 1):
         return failed(f"sequence {following.sequence} after {trigger.sequence}: the repetition counted, or began a new session")
     again = trial.trigger()

@@ -185,10 +185,12 @@ class Terminal:
     def __init__(self, *options: str) -> None:
         self.said = self._key = b""
         self._answered = 0
-        pid, self._handle = pty.fork()
-        if pid == 0:
-            os.execv(sys.executable, [sys.executable, "-m", "edge", "setup", *options])  # noqa: S606
-        self._pid = pid
+        self._handle, terminal = pty.openpty()
+        # Opened once more by the first process of its session, it is the one that ^C comes from.
+        start = "import os, sys; os.open(os.ttyname(0), os.O_RDWR); from edge.cli import main; sys.exit(main(sys.argv[1:]))"
+        command = [sys.executable, "-c", start, "setup", *options]
+        self._process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
+        os.close(terminal)
 
     def answer(self, *answers: str) -> None:
         for answer in answers:
@@ -202,7 +204,7 @@ class Terminal:
         """Its exit status, and all that was on the screen."""
         self._read(lambda _: False)
         os.close(self._handle)
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1]), self.said.decode()
+        return self._process.wait(20), self.said.decode()
 
     def _read(self, enough: Callable[[bytes], bool]) -> None:
         while not enough(self.said):

@@ -19,7 +19,30 @@ KEPT = """    say(question)
         confirm(kept, "ACCEPTED")
     return True"""
 
+NUMBER = COMPARES.replace("body == expected", 'body.split(",")[3:] == expected.split(",")[3:] and int("0" + field(body, 2)) {} == sequence')
+SEALED = 'line == "$" + line[1:length] + seal(line[1:length])'
+TAKEN = 'body == "GK," + key:\n        acknowledged = True'
+GIVEN_UP = "- sent_ms > DEADLINE_MS:\n        give_up()"
+MOVING = "    now = clock_ms()\n"
+
 FAULTY = {
+    "reads the sequence as a number": (["a sequence with a zero before it"], [(COMPARES, NUMBER.format("")), (HEAD, "")]),
+    "keeps the sequence in a byte": (["a sequence 256 further", "a sequence 65536 further"],
+                                     [(COMPARES, NUMBER.format("% 256")), (HEAD, "")]),
+    "keeps the sequence in two bytes": (["a sequence 65536 further"], [(COMPARES, NUMBER.format("% 65536")), (HEAD, "")]),
+    "looks at the end of the check": (["the first digit of the check wrong"],
+                                      [(SEALED, "line[-4:] == seal(line[1:length])[-4:]")]),
+    "leaves spaces out": (["a space behind the word"], [(COMPARES, COMPARES.replace("body", 'body.replace(" ", "")', 1))]),
+    "waits anew once it is heard": (["a late ACCEPT to a repetition"], [(TAKEN, TAKEN + "\n        globals().update(sent_ms=clock_ms())")]),
+    "waits anew at each repetition": (["a late ACCEPT to a repetition"],
+                                      [(REPEATED, REPEATED.replace("    if", "        globals().update(sent_ms=now)\n    if"))]),
+    "goes on without the box": (["no verdict, again and again"],
+                                [(GIVEN_UP, GIVEN_UP.replace("give_up()", 'globals().update(tries=globals().get("tries", 0) + 1)\n'
+                                                             '        finish("ACCEPT" if tries % 3 == 0 else "REJECT")'))]),
+    "confirms once": (["a repeated ACCEPT"], [("        say(last_said)                       # our", "        pass  #")]),
+    "says nothing while it moves": (["heartbeats all the while"],
+                                    [(MOVING, MOVING + "    if now - globals().get('moved_ms', -999) < 300:\n        return\n"),
+                                     (DONE, DONE.replace("    else", "        globals().update(moved_ms=clock_ms())\n    else"))]),
     "takes any check": (["one digit of the check wrong", "the check of another protocol"],
                         [(' and line == "$" + line[1:length] + seal(line[1:length])', "")]),
     "reads the word only": (["ACCEPT with the code of REJECT", "one bit of the code turned", "ACCEPT because of DEFECT"],
