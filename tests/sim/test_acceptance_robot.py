@@ -24,6 +24,8 @@ SEALED = 'line == "$" + line[1:length] + seal(line[1:length])'
 TAKEN = 'body == "GK," + key:\n        acknowledged = True'
 GIVEN_UP = "- sent_ms > DEADLINE_MS:\n        give_up()"
 MOVING = "    now = clock_ms()\n"
+REPEATED = "        say(question)\n    if state"
+DONE = '        finish("ACCEPT")\n    else'
 
 FAULTY = {
     "reads the sequence as a number": (["a sequence with a zero before it"], [(COMPARES, NUMBER.format("")), (HEAD, "")]),
