@@ -158,6 +158,11 @@ class Parts:
         return self.recipe.welds if self.recipe else ()
 
     @property
+    def full(self) -> bool:
+        """Would a weld of one more part be refused?"""
+        return len(self._open) >= MAX_OPEN
+
+    @property
     def open(self) -> tuple[str, ...]:
         """Parts that had a trigger and no part query since."""
         return tuple(self._open)

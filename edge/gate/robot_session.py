@@ -52,6 +52,11 @@ class RobotSession(GateSession):
         """The active recipe; empty: none is, although there are some. None: there are none."""
         return None if self._parts is None else self._parts.active
 
+    @property
+    def parts_full(self) -> bool:
+        """So many parts wait for their verdict that no further one may be opened."""
+        return self._parts is not None and self._parts.full
+
     def next_ns(self, now_ns: int) -> int:
         """When `tick` is due at the latest."""
         due = super().next_ns(now_ns)

@@ -50,6 +50,11 @@ class GateSession(CaseWork):
         """The active recipe; empty: none is, although there are some. None: there are none."""
         return None
 
+    @property
+    def parts_full(self) -> bool:
+        """So many parts wait for their verdict that no further one may be opened."""
+        return False
+
     def standing(self, now_ns: int) -> Facts:
         """What a trigger that opened now would be judged by, before any frame."""
         by: Literal["frame", "trigger"] = "frame" if self.settings.profile == "push" else "trigger"

@@ -263,6 +263,7 @@ class GateHealth:
             "inspector_alive": facts.inspector_alive,
             "inspector_ns": self._inspector_ns,
             "recipe": recipe,
+            "parts_full": self._session.parts_full,
             "open": len(self._open),
             "waiting": len(waiting),
             "oldest_ns": min(waiting, default=0),

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from edge.contract import Reason
 from edge.health.reader import Reading, read
 from edge.health.words import Camera, GateState, InspectorShown, Objection
 
@@ -115,13 +116,17 @@ def _each(state: GateState) -> list[Objection]:
     return found
 
 
-def rejects_all_the_same(seen: Look) -> tuple[str, str] | None:
-    """What the last welds were rejected for without being judged, although the gate would accept, and what to do; None: no such thing."""
+def rejects_all_the_same(seen: Look) -> tuple[str, str, str] | None:
+    """(reason, text, remedy) for which welds are rejected unjudged although nothing stands against each of them; None: they are not."""
     state = seen.gate_state
-    if state is None or state.unjudged < IN_A_ROW:
+    if state is None or (state.unjudged < IN_A_ROW and not state.parts_full):
         return None
+    if state.parts_full:
+        text = "so many parts wait for their part verdict that welds of a further one are rejected"
+        return Reason.PARTS_OPEN.value, text, UNJUDGED[Reason.PARTS_OPEN.value]
     text = f"the last {state.unjudged} welds were rejected without being judged, at last for {state.unjudged_reason}"
-    return text, UNJUDGED.get(state.unjudged_reason, "cordon records show PART says what was seen; docs/robot-link.md lists the reasons")
+    reason = state.unjudged_reason
+    return reason, text, UNJUDGED.get(reason, "cordon records show PART says what was seen; docs/robot-link.md lists the reasons")
 
 
 def warnings(seen: Look) -> list[str]:

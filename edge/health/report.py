@@ -182,10 +182,8 @@ def report(seen: Look, temperatures_c: dict[str, float]) -> Report:
 
 
 def _but(seen: Look) -> WhyNot | None:
-    found, state = rejects_all_the_same(seen), seen.gate_state
-    if found is None or state is None:
-        return None
-    return WhyNot(reason=state.unjudged_reason, text=found[0], remedy=found[1])
+    found = rejects_all_the_same(seen)
+    return None if found is None else WhyNot(reason=found[0], text=found[1], remedy=found[2])
 
 
 def _process(seen: Look, reading: Reading) -> Process:

@@ -92,6 +92,8 @@ class GateState(msgspec.Struct, frozen=True, kw_only=True):
     """When it was last heard."""
     recipe: str | None = None
     """None: there are no recipes; empty: none is active."""
+    parts_full: bool = False
+    """So many parts wait for their verdict that a weld of a further one would be refused."""
     open: int = 0
     """Triggers without disposition,"""
     waiting: int = 0

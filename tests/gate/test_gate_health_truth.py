@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gate_kit import Driven, a_recipe
 from test_daemon import Cell
 from test_gate_health import case, first_line, seen_when
 
 from edge.gate.messages import Heartbeat, State
+from edge.gate.parts import MAX_OPEN
 from edge.health.gate import TEXT, GateHealth
 from edge.health.look import answer, look
 from edge.health.report import report
@@ -60,6 +62,16 @@ def test_welds_rejected_unjudged_by_a_line_that_accepts_are_in_the_first_line(ce
     assert cell.inspect("P9").accepted
     found = seen_when(cell.folder, lambda one: one.gate_state is not None and one.gate_state.unjudged == 0)
     assert first_line(found) == "ACCEPTING"
+
+
+def test_parts_that_leave_no_room_for_another_are_said_before_one_is_refused() -> None:
+    driven = Driven(recipe="R1", recipes=[a_recipe("R1", W1="T2", W2="T2")]).ready()
+    for sequence in range(1, MAX_OPEN):
+        driven.weld(sequence, part=f"P{sequence}")
+    assert not driven.session.parts_full
+    driven.weld(MAX_OPEN, part="LAST")
+    assert driven.session.parts_full
+    assert not Driven().ready().session.parts_full
 
 
 def test_what_stands_against_it_takes_the_place_of_welds_that_it_explains(cell: Cell) -> None:

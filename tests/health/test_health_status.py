@@ -136,6 +136,12 @@ def test_a_camera_without_keys_is_no_refusal(box: Box) -> None:
     assert "0 refused" in shown(box.say())
 
 
+def test_a_line_without_room_for_another_part_says_so(box: Box) -> None:
+    box.say(gate_state(parts_full=True))
+    assert first(box).startswith("ACCEPTING, but so many parts wait for their part verdict")
+    assert shown(box).splitlines()[1] == "  do:   The robot asks for no part verdict: docs/parts.md"
+
+
 def test_nobody_was_heard_never_ago(box: Box) -> None:
     box.say(gate_state(robot_ns=0), inspector_state(cameras=(Camera(name="cam0"),)))
     assert "never ago" not in shown(box)
