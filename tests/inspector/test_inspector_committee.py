@@ -24,6 +24,8 @@ from edge.inspector.scan import Scan
 Start = Callable[..., Cell]
 COMMITTEES: tuple[tuple[Combine, int], ...] = (("mean", 3), ("weighted", 2), ("weighted", 3), ("vote", 2), ("vote", 3))
 
+CONFIG = "c" * 64
+
 
 def signed(bundle: TinyBundle, change: Callable[[Manifest], Manifest] = lambda manifest: manifest) -> Bundle:
     manifest = change(bundle.manifest())
@@ -43,8 +45,9 @@ def facts(report: Report, state: InspectorState) -> Facts:
         session=SESSION,
         asked=asked,
         report=report,
-        inspector=state,
+        inspector=msgspec.structs.replace(state, config=CONFIG),
         inspector_alive=True,
+        configs=(CONFIG,),
         pinned="",
         store_healthy=True,
         latched=(),
