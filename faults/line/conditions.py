@@ -18,6 +18,7 @@ from faults.registry import Effort, Result, injects
 
 TEST = "tests/faults/test_line_conditions.py"
 SESSION = "0123456789abcdef"
+CONFIG = "c" * 64
 ERRORS: tuple[type[Exception], ...] = (ValueError, KeyError, TypeError, AttributeError, AssertionError, ZeroDivisionError, OverflowError)
 ERRORS += (OSError, UnicodeError, RecursionError, MemoryError, StopIteration, RuntimeError, BufferError, NotImplementedError)
 
@@ -31,8 +32,9 @@ def acceptable() -> Facts:
         session=SESSION,
         asked=Asked(session=SESSION, sequence=1, part="P1", weld="W1", typology="T2", by="trigger"),
         report=report,
-        inspector=ready_state(),
+        inspector=msgspec.structs.replace(ready_state(), config=CONFIG),
         inspector_alive=True,
+        configs=(CONFIG,),
         pinned=BUNDLE,
         store_healthy=True,
         latched=(),
