@@ -154,7 +154,10 @@ def _function_at(source: str, number: int) -> str:
 
 
 def _idle(node: ast.AST) -> bool:
-    """A text, `pass`, or the type of an attribute that gets its value elsewhere."""
+    """A text, `pass`, imports for the type checker alone, or the type of an attribute that gets its value elsewhere."""
+    if isinstance(node, ast.If):
+        test = node.test.operand if isinstance(node.test, ast.UnaryOp) else node.test
+        return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
     if isinstance(node, ast.AnnAssign):
         return node.value is None and isinstance(node.target, ast.Attribute)
     return isinstance(node, ast.Pass) or (

@@ -34,19 +34,26 @@ def test_states_arrive_in_order_on_paths_and_abstract_names(manager: tuple[socke
     notifier = Notifier({"NOTIFY_SOCKET": manager[1]})
     notifier.extend(2.5)
     notifier.ready("serving")
+    notifier.reloading("reading it again", 5_000_999)
     notifier.status("judging")
     notifier.stopping()
     notifier.close()
     notifier.status("nobody hears this")
-    assert heard(manager[0]) == ["EXTEND_TIMEOUT_USEC=2500000", "READY=1\nSTATUS=serving", "STATUS=judging", "STOPPING=1\nSTATUS=stopping"]
+    assert heard(manager[0]) == [
+        "EXTEND_TIMEOUT_USEC=2500000",
+        "READY=1\nSTATUS=serving",
+        "RELOADING=1\nMONOTONIC_USEC=5000\nSTATUS=reading it again",
+        "STATUS=judging",
+        "STOPPING=1\nSTATUS=stopping",
+    ]
 
 
 def test_the_watchdog_is_fed_four_times_within_its_limit(manager: tuple[socket.socket, str]) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager[1], "WATCHDOG_USEC": "8000000", "WATCHDOG_PID": str(os.getpid())})
     notifier.ready("")
     heard(manager[0])
-    fed = [second for second in range(100, 112) if (notifier.alive(second * S), heard(manager[0]))[1] == ["WATCHDOG=1"]]
-    assert fed == [100, 102, 104, 106, 108, 110]
+    fed = [tenth for tenth in range(1_000, 1_120) if (notifier.alive(tenth * S // 10), heard(manager[0]))[1] == ["WATCHDOG=1"]]
+    assert fed == [1_000, 1_020, 1_040, 1_060, 1_080, 1_100]
     notifier.close()
 
 
@@ -87,6 +94,18 @@ def test_a_manager_that_is_away_or_full_delays_nobody_and_is_told_later(tmp_path
         notifier.alive(2_000 * S)
         assert heard(listener) == ["WATCHDOG=1"], "a feed that was not taken is tried again with the next step"
     notifier.close()
+
+
+def test_what_a_manager_never_took_is_not_said_after_the_end(tmp_path: Path) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    notifier.ready("up")
+    notifier.close()
+    assert (notifier.listening, notifier._due_ns) == (False, NEVER_NS)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.setblocking(False)
+        notifier.alive(NEVER_NS)
+        assert heard(listener) == []
 
 
 def test_asking_for_time_again_and_again_makes_no_message_too_long_for_a_manager_that_is_back(tmp_path: Path) -> None:

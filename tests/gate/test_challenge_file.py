@@ -38,13 +38,23 @@ def test_what_was_kept_is_found_again(tmp_path: Path) -> None:
     assert file.load() is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", CONTENT[:-1], CONTENT[:-1] + b',"more":1}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"\xff", CONTENT[:-1], CONTENT[:-1] + b',"more":1}', b"[" * 100_000, CONTENT.replace(b'"b"', b'"\xff"')]
+)
 def test_what_cannot_be_read_counts_for_nothing(tmp_path: Path, content: bytes) -> None:
     file = ChallengeFile(tmp_path / "records.db")
     file.path.write_bytes(content)
     found = file.load()
     assert isinstance(found, str)
     assert "records.db.challenge cannot be used" in found
+
+
+def test_no_more_of_it_is_read_than_64_kib(tmp_path: Path) -> None:
+    file = ChallengeFile(tmp_path / "records.db")
+    file.path.write_bytes(CONTENT.rjust(65_536))
+    assert file.load() == PASSED
+    file.path.write_bytes(CONTENT.rjust(65_537))
+    assert isinstance(file.load(), str)
 
 
 def test_a_folder_in_its_place_counts_for_nothing(tmp_path: Path) -> None:
@@ -84,6 +94,9 @@ def test_what_cannot_be_written_is_told_once_and_tried_again(tmp_path: Path) -> 
     assert keeper.work(passed=True) == ""
     assert not keeper.waiting
     assert ChallengeFile(tmp_path / "none" / "records.db").load() == PASSED
+    (tmp_path / "none").rename(tmp_path / "away")
+    keeper.want(Kept(NEWER))
+    assert "cannot be changed" in keeper.work(passed=True), "told again, being another time"
 
 
 def test_only_the_last_word_is_kept(tmp_path: Path) -> None:

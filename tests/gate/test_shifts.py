@@ -85,3 +85,11 @@ def test_no_start_is_missed_in_any_second_of_the_century(after_s: int, hour: int
     if shown:
         assert found <= shown[0] * NS_PER_S
         assert time.localtime(found // NS_PER_S)[3:5] == (hour, minute) or found < shown[0] * NS_PER_S
+
+
+def test_times_are_nanoseconds_of_the_wall_clock() -> None:
+    assert next_shift(1_795_000_000 * 10**9, ["06:00"]) == 1_795_064_400 * 10**9
+
+
+def test_a_shift_that_is_no_time_of_day_is_due_at_once() -> None:
+    assert next_shift(1_795_000_000 * 10**9, ["nonsense"]) == 1_795_000_000 * 10**9
