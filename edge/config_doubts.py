@@ -189,8 +189,19 @@ def _inspector(config: Config, _path: Path) -> Iterator[Doubt]:
             yield Doubt(f"inspector.camera[{place}].endpoint", f"{camera.endpoint} is another camera's too", "Give each its own")
         if not camera.proved:
             yield Doubt(f"inspector.camera[{place}].keys", "whoever reaches this address can send frames", "See docs/camera-security.md")
+        elif not camera.keys and _anybodys(camera.endpoint):
+            remedy = "Choose a folder that only the camera's program may write to: docs/camera-security.md"
+            yield Doubt(f"inspector.camera[{place}].endpoint", "everybody may put a socket there and be the camera", remedy)
     if inspector.gpu is not None and not inspector.gpu.engines.is_dir():
         yield Doubt("inspector.gpu.engines", f"there is no folder {inspector.gpu.engines}", "Run `cordon engine build`")
+
+
+def _anybodys(endpoint: str) -> bool:
+    """May everybody make files in the folder of this ipc:// socket?"""
+    try:
+        return bool(Path(endpoint.removeprefix("ipc://")).parent.stat().st_mode & stat.S_IWOTH)
+    except OSError:
+        return False
 
 
 def _archive(config: Config, _path: Path) -> Iterator[Doubt]:

@@ -89,6 +89,15 @@ def test_what_is_legal_and_doubtful_is_told(tmp_path: Path, old: str, new: str, 
     assert key in keys_of(write(tmp_path, old, new))
 
 
+def test_a_camera_whose_socket_anybody_may_make_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "sockets"
+    folder.mkdir()
+    for mode, told in ((0o755, False), (0o1777, True)):
+        folder.chmod(mode)
+        path = write(tmp_path, "ipc:///run/cordon/camera", f"ipc://{folder}/camera")
+        assert ("inspector.camera[0].endpoint" in keys_of(path)) is told
+
+
 def test_paths_that_depend_on_a_folder_are_told(tmp_path: Path) -> None:
     assert "gate.socket" in keys_of(write(tmp_path, f"{tmp_path}/gate.sock", "gate.sock"))
 
