@@ -191,6 +191,14 @@ def test_the_longest_verdict_takes_its_time_on_the_line(changes: dict[str, Any],
     assert Room.of(config).wire_ms == pytest.approx(max(5.0, expected_ms))
 
 
+@pytest.mark.parametrize(("wait_ms", "fits"), [(40.0, True), (41.0, False)])
+def test_what_a_frame_waits_for_its_engines_counts_as_its_own_time(wait_ms: float, *, fits: bool) -> None:
+    room = Room(budget_ms=107.0, wire_ms=0.0, capture_ms=0.0)
+    assert room.left_ms == 100.0
+    case = WorstCase(name="T2", worst_ms=60.0, wait_ms=wait_ms, runs=20, attempts=1)
+    assert Contract(room=room, cases=(case,)).fits is fits
+
+
 def test_the_slowest_case_decides_and_the_message_says_what_remains() -> None:
     room = Room(budget_ms=50.0, wire_ms=5.0, capture_ms=0.0)
     cases = [WorstCase(name=name, worst_ms=ms, wait_ms=0.0, runs=10, attempts=1) for name, ms in (("T1", 2.0), ("T2", 38.1), ("T3", 9.0))]

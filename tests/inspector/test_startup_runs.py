@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from itertools import chain, cycle, repeat
 from types import SimpleNamespace
@@ -59,6 +60,17 @@ def test_frames_that_take_seconds_do_not_make_the_start_take_minutes(
 def test_what_is_late_now_and_then_is_late_in_every_attempt() -> None:
     worst_ms, _, attempts = worst_of(runs(cycle([40.0] * 19 + [130.0])), 100.0)
     assert (worst_ms, attempts) == (130.0, 3)
+
+
+def test_the_best_of_three_attempts_counts_whichever_it_was() -> None:
+    assert worst_of(runs(chain(repeat(110.0, 5), repeat(130.0, 5), repeat(120.0, 5))), 100.0) == (110.0, 5, 3)
+
+
+def test_no_collection_falls_into_a_run_and_it_goes_on_afterwards() -> None:
+    assert gc.isenabled()
+    with startup_runs._collector_off():
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_what_never_fits_is_known_after_five_runs() -> None:
