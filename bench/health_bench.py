@@ -229,7 +229,7 @@ def _verdict(health: GateHealth, number: int) -> tuple[float, float]:
 
 def import_ms(runs: int = 15) -> float:
     """What the gate's start pays for the modules of its numbers, compiled before as on a box: the least of several starts, in ms."""
-    code = "import edge.gate.session, edge.gate.records, edge.gate.log, edge.gate.machine, time\n"
+    code = "import edge.gate.session, edge.gate.records, edge.gate.reload, edge.gate.log, edge.gate.machine, time\n"
     code += "t = time.perf_counter()\nimport edge.health.gate\nprint((time.perf_counter() - t) * 1e3)"
     with tempfile.TemporaryDirectory() as compiled:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
