@@ -36,9 +36,11 @@ class Cell:
     count: int
 
     def start(self, *camera: str, robot: tuple[str, ...] = ()) -> None:
+        run = ("--config", str(self.line.spec.config))
         self.line.start_camera(self.welds, *camera)
+        self.line.start("inspector", "run", "inspector", *run)  # it takes the longest, and waits for the gate by itself
         self.line.start_robot(self.welds, self.results_file, *robot)
-        self.line.start_daemons()
+        self.line.start("gate", "run", "gate", *run)
 
     def run(self, act: Callable[[int], None] = lambda _: None) -> list[dict[str, object]]:
         """Supervise until the robot has finished; `act` is called with the number of welds done."""

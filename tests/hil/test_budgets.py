@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from budget_kit import BUDGETS, Budgets, Limit, Measured, at, load_budgets
 from equipment_kit import Equipment
-from line_kit import Cell, make_cell
+from line_kit import BUDGET_MS, Cell, make_cell
 from process_kit import Usage
 from records_kit import Seen, read, stages
 
@@ -31,6 +31,7 @@ class Run:
         self.results = cell.results
         self.first_ns = next(int(str(result["verdict_ns"])) for result in self.results if result["accepted"]) - begun_ns
         cell.check_accounting()
+        self.restarts = {name: cell.line.children[name].restarts for name in ("inspector", "gate")}
         self.rows, self.unaccounted = read(cell.folder / "records.db")
 
     def _work(self) -> None:
@@ -108,6 +109,16 @@ def test_what_dies_is_back_in_time_and_is_missed_inside_the_budget(run: Run, bud
         inspector_restart_s=run.back_s("inspector"), inspector_kill_max_ms=max(away, default=0.0), gate_restart_s=run.back_s("gate")
     )
     assert not exceeded
+
+
+def test_while_the_inspector_is_away_good_welds_are_rejected_for_that_reason_and_in_time(run: Run) -> None:
+    assert run.restarts["inspector"] >= 1
+    assert run.restarts["gate"] >= 1
+    between = [result for result in run.after("inspector") if int(str(result["trigger_ns"])) < run.killed_ns["gate"]]
+    lost = [result for result in between if not result["accepted"] and result["reason"] != "DEFECT"]
+    assert lost
+    assert {result["reason"] for result in lost} <= {"INSPECTOR_DOWN", "NOT_READY"}, lost
+    assert max(float(str(result["latency_ms"])) for result in between[:-1]) <= BUDGET_MS
 
 
 def test_the_daemons_use_no_more_than_their_share(run: Run, budgets: Budgets) -> None:

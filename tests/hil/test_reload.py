@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def cell() -> Iterator[Cell]:
-    with make_cell(120) as made:
+    with make_cell(80) as made:
         yield made
 
 
@@ -34,7 +34,7 @@ def _reload(cell: Cell, *daemons: str) -> None:
 def test_no_verdict_is_lost_while_both_daemons_take_another_file(cell: Cell) -> None:
     cell.start(robot=("--interval-ms", "20"))
     path = cell.folder / "cordon.toml"
-    hashes, due = [hashlib.sha256(path.read_bytes()).hexdigest()], [20, 60]
+    hashes, due = [hashlib.sha256(path.read_bytes()).hexdigest()], [20, 45]
 
     def edit(done: int) -> None:
         if due and done >= due[0]:
