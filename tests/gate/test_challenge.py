@@ -854,6 +854,17 @@ def test_a_recipe_edited_while_another_is_active_ends_what_was_passed_under_it()
     assert "the recipes were edited" in detail(driven)
 
 
+def test_the_active_recipe_edited_ends_what_was_passed_under_another() -> None:
+    driven = planned(after_change_over=False)
+    driven.challenge(1)
+    driven.change_over(3, "R2")
+    assert accepts(driven, 4)
+    driven.query(5, "P7", recipe="R2")
+    driven.do(driven.session.configured, driven.session.settings, {"R1": a_recipe("R1"), "R2": a_recipe("R2", W1="T2", W3="T3")})
+    assert not accepts(driven, 6)
+    assert "the recipes were edited" in detail(driven)
+
+
 def test_a_restart_under_another_bundle_or_rule_needs_a_new_challenge() -> None:
     driven = challenged()
     driven.challenge(1)
