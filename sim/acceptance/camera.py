@@ -20,6 +20,8 @@ FIRST_MS = 1_000.0
 STRANGER_S = 0.7
 """Longer than the camera's next alive message takes, where it sends them as the examples do."""
 SESSION = "0123456789abcdef"
+PAUSES_S = (0.0, 0.13, 0.06)
+"""Before requests, in turn: a camera that answers with its newest image cannot be in step with them."""
 NS_PER_MS = 1e6
 Tell = Callable[[str], None]
 Weld = tuple[str, str, "str | None"]
@@ -46,12 +48,14 @@ class Requests:
         self._socket.connect(endpoint)
         self._welds = welds
         self.asked: list[tuple[str, int, str, str]] = []
+        self.asked_ns: list[int] = []
 
     def ask(self) -> None:
         """The next one."""
         sequence = len(self.asked) + 1
         part, weld, typology = self._welds[(sequence - 1) % len(self._welds)]
         self._socket.send(json.dumps({"session": SESSION, "sequence": sequence, "part": part, "weld": weld, "typology": typology}).encode())
+        self.asked_ns.append(time.monotonic_ns())
         self.asked.append((SESSION, sequence, part, weld))
 
     def close(self) -> None:
@@ -80,7 +84,7 @@ def accept_camera(
             return report
         ear.hear(source.heartbeat_ms / 1e3 if source.heartbeat_ms else 1.0)
         times = _frames(ear, listening, requests)
-        heard = sort_messages(source, ear.messages, requests.asked if requests else ())
+        heard = sort_messages(source, ear.messages, *((requests.asked, requests.asked_ns) if requests else ()))
     found("frames", "frames come", judged(len(heard.frames) >= listening.frames, f"{len(heard.frames)} of {listening.frames}"))
     for finding in look_at(heard):
         report.findings.append(finding)
@@ -109,6 +113,8 @@ def _frames(ear: Ear, listening: Listening, requests: Requests | None) -> list[f
         return sum(_is_frame(message) for message in ear.messages)
 
     while count() < listening.frames and time.monotonic() < until_s:
+        if requests is not None:
+            ear.hear(PAUSES_S[len(requests.asked) % len(PAUSES_S)])
         before = count()
         begun_ns = time.monotonic_ns()
         if requests is not None:

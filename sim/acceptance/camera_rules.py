@@ -16,12 +16,17 @@ from edge.errors import FrameError
 from edge.inspector.frame import MAX_HEADER_BYTES, FrameHeader, check_header, check_payload, payload_image, read_header
 from edge.inspector.sequence import FrameSequence
 from sim.acceptance.camera_ear import Message, Source
+from sim.acceptance.camera_images import is_swapped, torn_rows
 from sim.acceptance.findings import Finding, failed, judged, passed, span, unanswered
 from sim.acceptance.trial import Outcomes
 
 LEAST_VALID = 0.05
 """Share of points that hold data: an exposure with less shows no weld."""
 NS_PER_MS = 1e6
+LEAST_S, RATE = 0.5, 10.0
+"""Over so long a time the camera's clock may run so many times faster or slower: wrong units are a thousand times off."""
+STALE_MS = 5.0
+"""What clocks may drift and stamps be rounded by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +55,13 @@ class Heard:
     """Why messages could not be read at all."""
     asked: Sequence[tuple[str, int, str, str]] = ()
     """(session, sequence, part, weld) of the exposures that the kit asked for."""
+    asked_ns: Sequence[int] = ()
+    """When, on the clock of the messages."""
 
 
-def sort_messages(source: Source, messages: Sequence[Message], asked: Sequence[tuple[str, int, str, str]] = ()) -> Heard:
+def sort_messages(
+    source: Source, messages: Sequence[Message], asked: Sequence[tuple[str, int, str, str]] = (), asked_ns: Sequence[int] = ()
+) -> Heard:
     """Frames, alive messages, and the rest."""
     frames: list[Opened] = []
     alive: list[Opened] = []
@@ -68,7 +77,7 @@ def sort_messages(source: Source, messages: Sequence[Message], asked: Sequence[t
             continue
         opened = Opened(header=header, payload=message.parts[2] if len(message.parts) > 2 else b"", message=message)
         (alive if header.kind == "alive" else frames).append(opened)
-    return Heard(source=source, messages=messages, frames=frames, alive=alive, unread=unread, asked=asked)
+    return Heard(source=source, messages=messages, frames=frames, alive=alive, unread=unread, asked=asked, asked_ns=asked_ns)
 
 
 def three_parts(heard: Heard) -> Outcomes:
@@ -167,16 +176,21 @@ def contents(heard: Heard) -> Outcomes:
             return failed(f"frame {opened.header.counter}: NaN or infinity where data should be")
         if share < LEAST_VALID or values.min() == values.max():
             return failed(f"frame {opened.header.counter}: {share:.0%} of its points hold data, or all are equal")
+        if is_swapped(image, valid):
+            return failed(f"frame {opened.header.counter}: with its bytes swapped it is a scan; the payload is little-endian")
         shares.append(100 * share)
     return passed(f"{span(shares, '%')} of the points hold data") if shares else unanswered("no frame")
 
 
 def exposures_differ(heard: Heard) -> Outcomes:
-    """No payload comes twice."""
+    """No payload comes twice, not in part either."""
     sound = _sound(heard)
     if len(sound) < 2:
         return unanswered(f"{len(sound)} sound frames")
     different = len({opened.payload for opened in sound})
+    for earlier, later in pairwise(sound):
+        if rows := torn_rows(earlier.image, later.image):
+            return failed(f"frame {later.header.counter}: {rows} rows are those of the frame before")
     return judged(different == len(sound), f"{different} different ones in {len(sound)}")
 
 
@@ -211,6 +225,10 @@ def captured(heard: Heard) -> Outcomes:
     stamps = [opened.header.captured_ns for opened in heard.frames]
     if not stamps:
         return unanswered("no frame")
+    came_s = (heard.frames[-1].message.at_ns - heard.frames[0].message.at_ns) / 1e9
+    rate = (stamps[-1] - stamps[0]) / 1e9 / came_s if came_s >= LEAST_S else 1.0
+    if stamps[-1] > stamps[0] and not 1 / RATE <= rate <= RATE:
+        return failed(f"{stamps[-1] - stamps[0]} within {came_s:.1f} s: these are no nanoseconds")
     ways = [(opened.message.wall_ns - opened.header.captured_ns) / NS_PER_MS for opened in heard.frames]
     text = (
         f"{span(ways, 'ms')} before it came"
@@ -218,6 +236,19 @@ def captured(heard: Heard) -> Outcomes:
         else "another clock than the box's; only its differences mean something"
     )
     return judged(all(earlier < later for earlier, later in pairwise(stamps)), text)
+
+
+def fresh(heard: Heard) -> Outcomes:
+    """Every exposure was taken between its request and its arrival, by a camera's clock that may be any time off, but always as much."""
+    pairs = list(zip(heard.frames, heard.asked_ns, strict=False))
+    if len(pairs) < 2:
+        return unanswered("the kit asked for no two exposures")
+    least = max(opened.header.captured_ns - opened.message.at_ns for opened, _ in pairs)
+    most = min(opened.header.captured_ns - asked_ns for opened, asked_ns in pairs)
+    old_ms = (least - most) / NS_PER_MS
+    return judged(
+        old_ms <= STALE_MS, f"one was taken {old_ms:.0f} ms before it was asked for" if old_ms > STALE_MS else f"{len(pairs)} frames"
+    )
 
 
 def triggers(heard: Heard) -> Outcomes:
@@ -248,6 +279,7 @@ RULES: tuple[tuple[str, str, Callable[[Heard], Outcomes]], ...] = (
     ("alive messages", "empty, with the counter of the last frame", alive_form),
     ("alive in time", "a message at least twice per heartbeat_ms", alive_often),
     ("capture time", "captured_ns goes forward", captured),
+    ("fresh", "an exposure begins after its request", fresh),
     ("trigger", "a frame names the trigger it was taken for", triggers),
 )
 

@@ -30,7 +30,7 @@ def _header(counter: int, **changes: Any) -> FrameHeader:
     header = FrameHeader(
         version=1, camera="cam0", counter=counter, trigger=FrameTrigger(session=SESSION, sequence=counter), part="P1", weld=f"W{counter}",
         typology="T2", kind="range", shape=(0, 0), dtype="u2", pitch_mm=(0.2, 0.2), z_scale_mm=0.01, z_offset_mm=0.0, no_data=0,
-        captured_ns=counter * 10**9, crc32=0,
+        captured_ns=counter * 2 * 10**8, crc32=0,
     )  # fmt: skip
     return msgspec.structs.replace(header, **changes)
 
@@ -55,7 +55,8 @@ def _heard(sent: list[Parts], *, gap_ms: float = 100.0) -> dict[str, str]:
     """Rules broken, with what was seen."""
     messages = [Message(parts=parts, at_ns=int(number * gap_ms * 1e6), wall_ns=time.time_ns()) for number, parts in enumerate(sent)]
     asked = [(SESSION, counter, "P1", f"W{counter}") for counter in range(1, 5)]
-    return {found.check: found.seen for found in look_at(sort_messages(SOURCE, messages, asked)) if found.result == "FAIL"}
+    asked_ns = [messages[2 * number - 1].at_ns - 50_000_000 for number in range(1, 5)] if gap_ms == 100.0 else ()
+    return {found.check: found.seen for found in look_at(sort_messages(SOURCE, messages, asked, asked_ns)) if found.result == "FAIL"}
 
 
 def _json(parts: Parts, **changes: object) -> Parts:
@@ -65,6 +66,9 @@ def _json(parts: Parts, **changes: object) -> Parts:
 
 def test_what_a_sound_camera_sends_breaks_no_rule() -> None:
     assert _heard(_sound()) == {}
+
+
+SMOOTH = np.tile(np.arange(1_000, 1_032, dtype=np.uint16), (24, 1)) + np.arange(24, dtype=np.uint16)[:, None]
 
 
 SPOILT: dict[str, tuple[str, int, Callable[[Parts], Parts]]] = {
@@ -87,6 +91,9 @@ SPOILT: dict[str, tuple[str, int, Callable[[Parts], Parts]]] = {
     "nothing but missing points": ("contents", 3, lambda _: _frame(2, np.zeros((24, 32), np.uint16))),
     "NaN": ("contents", 3, lambda _: _frame(2, np.full((24, 32), np.nan, np.float32))),
     "the frame before": ("exposures differ", 3, lambda _: _frame(2, _image(1))),
+    "half of the frame before": ("exposures differ", 3, lambda _: _frame(2, np.vstack([_image(2)[:12], _image(1)[12:]]))),
+    "bytes in the other order": ("contents", 3, lambda _: _frame(2, SMOOTH.byteswap())),
+    "a scan from before the request": ("fresh", 3, lambda _: _frame(2, captured_ns=4 * 10**8 - 90_000_000)),
     "an alive message with a payload": ("alive messages", 2, lambda parts: (*parts[:2], b"x")),
     "an alive message with another counter": ("alive messages", 4, lambda _: encode_alive("cam0", 9, 1)),
     "an alive message with a shape": ("alive messages", 2, lambda parts: _json(parts, shape=[1, 1])),
@@ -103,6 +110,17 @@ def test_one_spoilt_message_breaks_its_rule(name: str) -> None:
     sent = _sound()
     sent[place] = spoil(sent[place])
     assert check in _heard(sent), _heard(sent)
+
+
+def test_a_clock_in_microseconds_is_told_from_one_in_nanoseconds() -> None:
+    sent = [_frame(counter, captured_ns=counter * 2 * 10**5) for counter in range(1, 5)]
+    assert "no nanoseconds" in _heard(sent, gap_ms=200.0)["capture time"]
+
+
+def test_a_smooth_scan_in_the_right_order_breaks_no_rule() -> None:
+    sent = _sound()
+    sent[3] = _frame(2, SMOOTH)
+    assert _heard(sent) == {}
 
 
 def test_a_silent_pause_breaks_the_rule_of_alive_messages() -> None:
