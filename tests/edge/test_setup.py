@@ -22,6 +22,7 @@ from tiny import TinyBundle
 from edge import demonstration
 from edge.bundle import file_entries, sign_bundle
 from edge.config import load_config
+from edge.config.reload import reread
 from edge.demonstration import KEY, PLACE, require_pretended
 from edge.errors import BundleError, ConfigError, LinkError
 from edge.gate.port import SerialPort
@@ -122,6 +123,14 @@ def test_a_port_of_the_simulators_that_leads_to_a_real_device_is_not_opened(tmp_
 
 def test_the_simulators_may_run_with_a_key_of_ones_own(tmp_path: Path) -> None:
     assert load_config(written(tmp_path, simulators_text(tmp_path).replace(KEY, LINE_PUBLIC))).inspector.trusted_keys == (LINE_PUBLIC,)
+
+
+@pytest.mark.parametrize(("running", "edited"), [(LINE_PUBLIC, KEY), (KEY, LINE_PUBLIC)])
+def test_no_reload_makes_a_demonstration_of_a_line_or_a_line_of_a_demonstration(running: str, edited: str, tmp_path: Path) -> None:
+    before = load_config(written(tmp_path, simulators_text(tmp_path).replace(KEY, running)))
+    path = written(tmp_path, simulators_text(tmp_path).replace(KEY, edited))
+    with pytest.raises(ConfigError, match="only a restart"):
+        reread(path, before)
 
 
 def test_values_with_quotes_and_controls_stay_what_they_are(tmp_path: Path) -> None:
