@@ -47,7 +47,7 @@ TARGETS = (
     _session("session", "session_sides", "session_time", "latches", "handshake", "standing"),
     _session("robot_session", "session_robot", "session_time", "session_sides", "handshake", "parts", "standing"),
     _session("handshake", "session_robot", "session_time", "session_sides", "latches", "handshake", "handshake_early", "parts"),
-    _gate("challenge", "challenge", "challenge_file"),
+    _gate("challenge", "challenge_proofs", "challenge_times", "challenge", "challenge_file", values=True),
     _gate("shifts", "shifts"),
     _gate("challenge_file", "challenge_file"),
     _gate("challenge_start", "challenge_file"),

@@ -12,6 +12,7 @@ import pytest
 MODULES = (
     "edge.bundle",
     "edge.manifest",
+    "edge.gate.challenge",
     "edge.gate.codec",
     "edge.gate.messages",
     "edge.gate.parts",
@@ -20,7 +21,7 @@ MODULES = (
 )
 CHANGEABLE = {"Counters", "_Part", "_Shown"}
 POSITIONAL = {"Bundle", "Condition", "FileEntry"}
-FROM_OUTSIDE = {"_File", "FileEntry", "Golden", "Manifest", "MapOutput", "Member", "Recipe", "RouterSpec", "TypologySpec", "Weld"}
+FROM_OUTSIDE = {"_File", "FileEntry", "Golden", "Manifest", "MapOutput", "Member", "Passed", "Recipe", "RouterSpec", "TypologySpec", "Weld"}
 
 
 def values(name: str) -> Iterator[Any]:
