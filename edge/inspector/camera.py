@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 import zmq
 
@@ -16,11 +16,10 @@ from edge.inspector.camera_link import camera_link
 from edge.inspector.curve import Curve
 from edge.inspector.frame import FrameHeader, check_header, check_payload, read_header
 from edge.inspector.refusals import Refusals
+from edge.inspector.remembered import Remembered
 from edge.inspector.sequence import FrameSequence, Step
 
 MAX_PARTS = 3
-REMEMBERED = 16
-"""Hashes of frames kept to know one that comes again: a frozen camera may hand out several old buffers in turn."""
 NS_PER_MS = 1_000_000
 RENEW_NS = 2_000 * NS_PER_MS
 """A silent camera is connected to anew this often: ZeroMQ gives a connection up for good when its peer broke the protocol or a limit."""
@@ -56,7 +55,9 @@ class CameraFeed:
         max_frame_bytes: int,
         receive_queue: int,
         curve: Curve | None = None,
+        remember: Path | None = None,
     ) -> None:
+        """`remember` is the file of the frames that an earlier process saw."""
         self.name = config.name
         self._refusals = Refusals(config.name)
         self._link = camera_link(config, context, curve, self._refusals)
@@ -64,7 +65,7 @@ class CameraFeed:
         self._topic, self._named = config.name.encode(), self._link.named
         self._max_frame_bytes, self._heartbeat_ns = max_frame_bytes, int(config.heartbeat_ms * NS_PER_MS)
         self._sequence, self._heard_ns = FrameSequence(), 0
-        self._hashes: deque[str] = deque(maxlen=REMEMBERED)
+        self._seen = Remembered(remember)
         for option, value in (
             (zmq.RCVHWM, receive_queue), (zmq.MAXMSGSIZE, max_frame_bytes), (zmq.LINGER, 0),
             (zmq.HEARTBEAT_IVL, 1_000), (zmq.HEARTBEAT_TIMEOUT, 3_000), (zmq.HEARTBEAT_TTL, 3_000),
@@ -126,6 +127,7 @@ class CameraFeed:
     def close(self) -> None:
         """Free its sockets."""
         self._link.close()
+        self._seen.close()
 
     def receive(self) -> Arrival | None:
         """The next message; None when there is none, for an alive message with nothing to tell, and for another's topic or key."""
@@ -185,14 +187,14 @@ class CameraFeed:
         return Reason.OK, "", digest
 
     def _require_fresh(self, header: FrameHeader, digest: str) -> None:
-        if digest in self._hashes:
+        if digest in self._seen:
             raise FrameError(
                 Reason.FRAME_FROZEN,
                 "the camera sent an earlier frame again under a new counter",
                 seen=f"counter {header.counter}, hash {digest}",
                 remedy="Restart the camera; two exposures are never equal in every bit",
             )
-        self._hashes.append(digest)
+        self._seen.add(digest)
 
     def _told(self, step: Step, header: FrameHeader) -> tuple[FrameEvent, ...]:
         if step.kind == "gap":

@@ -61,6 +61,7 @@ class InspectorDaemon:
         self._config = config.inspector
         self._curve = curve_of(self._config.curve)
         self._health = InspectorHealth(config.gate.socket)
+        self._run_folder = config.gate.socket.parent
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
         self._announcer = Announcer(config.gate.socket, self._poller)
@@ -143,6 +144,7 @@ class InspectorDaemon:
             max_frame_bytes=self._config.max_frame_bytes,
             receive_queue=self._config.receive_queue,
             curve=self._curve,
+            remember=self._run_folder / f"{self._config.camera[index].name}.frames",
         )
         for socket in feed.sockets:
             self._poller.register(socket, zmq.POLLIN)

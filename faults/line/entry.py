@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract import Report
-from edge.inspector import camera, daemon
+from edge.inspector import daemon, remembered
 from edge.inspector.engines import openvino
 
 STILL_S = 2.0
@@ -115,7 +115,7 @@ def arm(orders: Orders) -> None:
     inside.report_of = report_of
     inside.InspectorDaemon._receive_expectation = remember  # noqa: SLF001
     if orders.now().get("planted") == "forgetful":
-        camera.REMEMBERED = 1
+        remembered.REMEMBERED = 1
 
 
 def _falsified(report: Report, planted: str, expected: list[Any]) -> Report:
