@@ -102,7 +102,7 @@ F14 | key lost or compromised | other trusted keys go on; a revoked key is refus
 G01 | control characters in names, forged log lines | escaped and bounded: one record is one line
 G02 | flood of log lines, log blocked | the log is dropped and counted; no verdict waits for it
 G03 | formulas and SQL in exported fields | bound parameters; leading signs are escaped
-G04 | configuration edited while running | read whole at start and when asked to, between triggers; the hash of what ruled is in every record
+G04 | configuration edited while running | read whole at start and when asked to, between triggers; every record has the hash of what ruled
 G05 | misuse of control sockets | other users are refused; no "force accept" exists
 G06 | simulation or test mode left on | cannot be READY; visible on the line
 G07 | operator bypasses the inspection | only the robot's side can; it is recorded

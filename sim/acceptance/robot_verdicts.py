@@ -126,20 +126,29 @@ def silence_again(trial: Trial) -> Outcomes:
     return passed(f"{SILENCES} times rejected")
 
 
-def late_to_repetition(trial: Trial) -> Outcomes:
-    """The deadline counts from the question, not from its repetition, and not from when the gate acknowledged it."""
+def _unacknowledged(trial: Trial, wait_s: float) -> tuple[Trigger, int, int] | None:
+    """A question that the gate does not acknowledge for so long, when it came, and where what followed begins; None: none came."""
     gate = trial.gate
     gate.acknowledging = False
     gate.forget()
     try:
         asked = trial.trigger()
         if asked is None:
-            return no_trigger(trial)
-        trigger, at_ns = asked
+            return None
         mark = len(gate.heard)
-        gate.pump(trial.robot_deadline_ms / 2e3)
+        gate.pump(wait_s)
     finally:
         gate.acknowledging = True
+    return *asked, mark
+
+
+def late_to_repetition(trial: Trial) -> Outcomes:
+    """The deadline counts from the question, not from its repetition, and not from when the gate acknowledged it."""
+    gate = trial.gate
+    asked = _unacknowledged(trial, trial.robot_deadline_ms / 2e3)
+    if asked is None:
+        return no_trigger(trial)
+    trigger, at_ns, mark = asked
     gate.say(TriggerAck(session=trigger.session, sequence=trigger.sequence))
     gate.pump((trial.robot_deadline_ms + LATE_MS) / 1e3 - (gate.clock.now_ns() - at_ns) / NS_PER_S)
     gate.say_bytes(accept(gate)(trigger))
@@ -210,17 +219,10 @@ def refused(reason: Refusal, trial: Trial) -> Outcomes:
 def trigger_form(trial: Trial) -> Outcomes:
     """Sequences rise by one; a trigger that is not acknowledged may be repeated, byte by byte the same."""
     gate = trial.gate
-    gate.acknowledging = False
-    gate.forget()
-    try:
-        asked = trial.trigger()
-        if asked is None:
-            return no_trigger(trial)
-        trigger, _ = asked
-        mark = len(gate.heard)
-        gate.pump(min(trial.robot_deadline_ms / 2e3, 0.15))
-    finally:
-        gate.acknowledging = True
+    asked = _unacknowledged(trial, min(trial.robot_deadline_ms / 2e3, 0.15))
+    if asked is None:
+        return no_trigger(trial)
+    trigger, _, mark = asked
     again = [heard.message for heard in gate.since(mark, Trigger)]
     gate.say_bytes(reject(gate)(trigger))
     following = _following(trial, trigger, mark)
