@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench import tamper_bytes as raw
 from bench.tamper_parts import ACTIVE, Genuine, Parts
 from faults.line.bundles import network
 
@@ -15,8 +16,6 @@ VERIFY, INSTALL, LOAD = "verify", "install", "load"
 DOORS = (VERIFY, INSTALL, LOAD)
 STORE = (INSTALL, LOAD)
 """Genuine by its signature: the box's policy refuses it."""
-ORDER = 2**252 + 27742317777372353535851937790883648493
-"""Of Ed25519's group: a signature's second half plus this is the same to a careless verifier."""
 LOOK_ALIKES = "\u0430\u0435\u043e\u0440\u0441\u0445\u0456\u2044\u2215\uff0e\uff0f\u202e\u200b\u00a0\ufeff\u0301\u1e9e\u0130"
 FORBIDDEN = "/\\ \0\n\r\t\x1b\x7f:*?\"<>|~$`;&%'" + LOOK_ALIKES
 
@@ -32,121 +31,6 @@ class Family:
     make: Make
     doors: tuple[str, ...] = DOORS
     weight: int = 4
-
-
-def _one_bit(box: Genuine, rng: Rng) -> bytes:
-    data = bytearray(box.any(rng).data)
-    bit = rng.randrange(len(data) * 8)
-    data[bit // 8] ^= 1 << bit % 8
-    return bytes(data)
-
-
-def _some_bits(box: Genuine, rng: Rng) -> bytes:
-    data = bytearray(box.any(rng).data)
-    for _ in range(rng.randrange(2, 9)):
-        bit = rng.randrange(len(data) * 8)
-        data[bit // 8] ^= 1 << bit % 8
-    return bytes(data)
-
-
-def _head_byte(box: Genuine, rng: Rng) -> bytes:
-    data = bytearray(box.any(rng).data)
-    data[rng.randrange(108)] = rng.randrange(256)
-    return bytes(data)
-
-
-def _two_bytes_swapped(box: Genuine, rng: Rng) -> bytes:
-    data = bytearray(box.any(rng).data)
-    one, other = rng.sample(range(len(data)), 2)
-    data[one], data[other] = data[other], data[one]
-    return bytes(data)
-
-
-def _two_blocks_swapped(box: Genuine, rng: Rng) -> bytes:
-    data = box.any(rng).data
-    cuts = sorted(rng.sample(range(len(data) + 1), 4))
-    a, b, c, d = cuts
-    return data[:a] + data[c:d] + data[b:c] + data[a:b] + data[d:]
-
-
-def _overwritten(box: Genuine, rng: Rng) -> bytes:
-    data = bytearray(box.any(rng).data)
-    size = rng.choice((1, 4, 16, 64, 512))
-    at = rng.randrange(len(data) - size)
-    data[at : at + size] = rng.choice((bytes(size), b"\xff" * size, rng.randbytes(size)))
-    return bytes(data)
-
-
-def _cut(box: Genuine, rng: Rng) -> bytes:
-    data = box.any(rng).data
-    return data[: rng.randrange(len(data))]
-
-
-def _head_cut(box: Genuine, rng: Rng) -> bytes:
-    data = box.any(rng).data
-    return data[rng.randrange(1, len(data)) :]
-
-
-def _longer(box: Genuine, rng: Rng) -> bytes:
-    data, more = box.any(rng).data, rng.randbytes(rng.choice((1, 7, 300)))
-    return rng.choice((data + more, more + data, data + bytes(len(more)) + more[:1], data + data + more[:1]))
-
-
-def _inserted(box: Genuine, rng: Rng) -> bytes:
-    data = box.any(rng).data
-    at = rng.randrange(len(data))
-    return data[:at] + rng.randbytes(rng.randrange(1, 9)) + data[at:]
-
-
-def _removed(box: Genuine, rng: Rng) -> bytes:
-    data = box.any(rng).data
-    at = rng.randrange(len(data) - 9)
-    return data[:at] + data[at + rng.randrange(1, 9) :]
-
-
-def _spliced(box: Genuine, rng: Rng) -> bytes:
-    one, other = box.any(rng).data, box.any(rng).data
-    return one[: rng.randrange(len(one))] + other[rng.randrange(len(other)) :]
-
-
-def _spliced_in_place(box: Genuine, rng: Rng) -> bytes:
-    one, other = box.any(rng).data, box.any(rng).data
-    at = rng.randrange(8, min(len(one), len(other)))
-    return one[:at] + other[at:]
-
-
-def _parts_exchanged(box: Genuine, rng: Rng) -> bytes:
-    pieces = {name: getattr(box.any(rng), name) for name in ("key", "signature", "length", "manifest", "body")}
-    return replace(Parts(magic=box.active.magic, **pieces), body=pieces["body"] + rng.randbytes(rng.choice((0, 0, 1)))).data
-
-
-def _header_fields(box: Genuine, rng: Rng) -> bytes:
-    parts = box.any(rng)
-    return replace(
-        parts,
-        magic=rng.choice((parts.magic, parts.magic[:6] + rng.randbytes(2), parts.magic[::-1])),
-        key=rng.choice((parts.key, parts.key[::-1], rng.randbytes(32), bytes(32), _small_order(rng))),
-        signature=rng.choice(
-            (rng.randbytes(64), bytes(64), parts.signature[32:] + parts.signature[:32], parts.signature[:32] + rng.randbytes(32))
-        ),
-    ).data
-
-
-def _small_order(rng: Rng) -> bytes:
-    return rng.choice((b"\x01" + bytes(31), bytes(32), b"\xec" + b"\xff" * 30 + b"\x7f", b"\xed" + b"\xff" * 30 + b"\x7f"))
-
-
-def _signature_plus_order(box: Genuine, rng: Rng) -> bytes:
-    parts = box.make(ACTIVE + 1, note=f"{rng.getrandbits(64)}")
-    scalar = int.from_bytes(parts.signature[32:], "little") + ORDER * rng.randrange(1, 15)
-    return replace(parts, signature=parts.signature[:32] + scalar.to_bytes(32, "little")).data
-
-
-def _length_field(box: Genuine, rng: Rng) -> bytes:
-    parts = box.any(rng)
-    size = len(parts.manifest)
-    value = rng.choice((size + rng.randrange(-200, 200), rng.getrandbits(32), 0xFFFFFFFF, rng.getrandbits(24), size << 8, size | 1 << 31))
-    return replace(parts, length=(value & 0xFFFFFFFF).to_bytes(4, "little")).data
 
 
 def _by_a_stranger(box: Genuine, rng: Rng) -> bytes:
@@ -368,23 +252,23 @@ def _change(rng: Rng) -> Callable[[dict[str, Any]], None]:
 
 
 FAMILIES = (
-    Family(name="one bit", make=_one_bit, weight=30),
-    Family(name="some bits", make=_some_bits),
-    Family(name="a byte of the head", make=_head_byte),
-    Family(name="two bytes swapped", make=_two_bytes_swapped),
-    Family(name="two blocks swapped", make=_two_blocks_swapped),
-    Family(name="overwritten", make=_overwritten),
-    Family(name="cut short", make=_cut),
-    Family(name="beginning cut off", make=_head_cut),
-    Family(name="longer", make=_longer),
-    Family(name="inserted", make=_inserted),
-    Family(name="removed", make=_removed),
-    Family(name="two bundles spliced", make=_spliced),
-    Family(name="two bundles spliced in place", make=_spliced_in_place),
-    Family(name="parts of several bundles", make=_parts_exchanged, weight=2),
-    Family(name="magic, key, signature", make=_header_fields),
-    Family(name="signature plus the order", make=_signature_plus_order, weight=1),
-    Family(name="length of the manifest", make=_length_field),
+    Family(name="one bit", make=raw.one_bit, weight=30),
+    Family(name="some bits", make=raw.some_bits),
+    Family(name="a byte of the head", make=raw.head_byte),
+    Family(name="two bytes swapped", make=raw.two_bytes_swapped),
+    Family(name="two blocks swapped", make=raw.two_blocks_swapped),
+    Family(name="overwritten", make=raw.overwritten),
+    Family(name="cut short", make=raw.cut),
+    Family(name="beginning cut off", make=raw.head_cut),
+    Family(name="longer", make=raw.longer),
+    Family(name="inserted", make=raw.inserted),
+    Family(name="removed", make=raw.removed),
+    Family(name="two bundles spliced", make=raw.spliced),
+    Family(name="two bundles spliced in place", make=raw.spliced_in_place),
+    Family(name="parts of several bundles", make=raw.parts_exchanged, weight=2),
+    Family(name="magic, key, signature", make=raw.header_fields),
+    Family(name="signature plus the order", make=raw.signature_plus_order, weight=1),
+    Family(name="length of the manifest", make=raw.length_field),
     Family(name="by a stranger", make=_by_a_stranger),
     Family(name="by a revoked key", make=_by_a_revoked_key, weight=1, doors=STORE),
     Family(name="manifest edited", make=_edited),
