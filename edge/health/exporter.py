@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from socketserver import TCPServer, ThreadingMixIn
 from types import FrameType
 from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from edge.config import Config, MetricsConfig, load_config
 from edge.errors import ConfigError, CordonError
@@ -20,6 +23,7 @@ from edge.health.metrics import METRICS
 from edge.health.samples import cumulative, histograms, samples
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
     from prometheus_client.registry import Collector
 
@@ -108,6 +112,32 @@ def metrics_main(argv: Sequence[str]) -> int:
     return 0
 
 
+def server_at(address: str, port: int, registry: CollectorRegistry) -> WSGIServer:
+    """Listens, and answers each request in a thread of its own once it serves. Raises OSError.
+
+    The library's own server, as Python's `http.server`, asks the name service for the name of its address before it listens, which
+    can take long where no name service answers, as on a box without internet.
+    """
+    from prometheus_client import make_wsgi_app  # noqa: PLC0415 - as above
+
+    class Server(ThreadingMixIn, WSGIServer):
+        daemon_threads = True
+        address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+        def server_bind(self) -> None:
+            TCPServer.server_bind(self)
+            self.server_name, self.server_port = address, port
+            self.setup_environ()
+
+    class Silent(WSGIRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """A request every few seconds is nothing to tell."""
+
+    server = Server((address, port), Silent)
+    server.set_app(make_wsgi_app(registry))
+    return server
+
+
 class Exporter:
     """Reads on request. Raises CordonError where prometheus-client is missing."""
 
@@ -144,14 +174,14 @@ class Exporter:
 
     def _listen(self) -> Callable[[], None]:
         """Answer from threads of their own; returns what ends that."""
-        from prometheus_client import start_http_server  # noqa: PLC0415 - as above
-
         address, port = self._config.listen, self._config.port
         try:
-            server, thread = start_http_server(port, addr=address, registry=self._registry)
+            server = server_at(address, port, self._registry)
         except OSError as exc:
             remedy = "Choose an address of this machine and a free port: [metrics] listen, port"
             raise ConfigError(f"the exporter cannot listen on {address} port {port}", seen=exc.strerror, remedy=remedy) from exc
+        thread = threading.Thread(target=server.serve_forever, name="exporter", daemon=True)
+        thread.start()
 
         def end() -> None:
             server.shutdown()

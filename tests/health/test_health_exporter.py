@@ -1,6 +1,7 @@
 """What Prometheus gets: every documented name, the right figures, from a process that only reads."""
 
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from edge.errors import ConfigError
 from edge.gate.codec import Counters
 from edge.health.box import Gpus, temperatures
 from edge.health.buckets import BUCKETS, end_ns
-from edge.health.exporter import collector
+from edge.health.exporter import collector, server_at
 from edge.health.look import look
 from edge.health.metrics import METRICS
 from edge.health.reader import Times
@@ -180,14 +181,15 @@ def test_the_process_answers_on_its_port_writes_its_file_and_ends_in_order(box: 
     port = free_port()
     (tmp_path / "cordon.toml").write_text(CONFIG.format(folder=tmp_path, key="0" * 64, port=port))
     words = ["run", "metrics", "--config", str(tmp_path / "cordon.toml"), "--textfile", str(tmp_path / "cordon.prom")]
-    process = subprocess.Popen([sys.executable, "-m", "edge", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-X", "faulthandler", "-m", "edge", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
         text = asked(process, port)
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        status = process.wait(20)
         assert process.stderr is not None
         process.stderr.close()
+    assert status == 0
     assert value(values(text), "cordon_triggers_total") == 10
     assert value(values((tmp_path / "cordon.prom").read_text()), "cordon_triggers_total") == 10
 
@@ -199,8 +201,10 @@ def asked(process: "subprocess.Popen[str]", port: int) -> str:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
                 return str(answer.read().decode())
         except OSError:
-            assert time.monotonic() < until_s
             assert process.poll() is None, process.communicate()
+            if time.monotonic() > until_s:
+                process.send_signal(signal.SIGABRT)
+                raise AssertionError(f"nobody answers; the process was at {process.communicate()[1]}") from None
             time.sleep(0.05)
 
 
@@ -249,3 +253,13 @@ def test_without_nvidias_driver_there_are_no_gpus(tmp_path: Path) -> None:
     gpus = Gpus(tmp_path / "nvidiactl")
     assert gpus.temperatures() == {}
     gpus.close()
+
+
+def test_it_listens_without_asking_a_name_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked_for(*_: object) -> str:
+        raise AssertionError("a box without internet would wait here")
+
+    for name in ("getfqdn", "gethostbyaddr", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, asked_for)
+    server = server_at("127.0.0.1", 0, CollectorRegistry())
+    server.server_close()
