@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -198,8 +199,9 @@ def asked(process: "subprocess.Popen[str]", port: int) -> str:
     until_s = time.monotonic() + 60
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-                return str(answer.read().decode())
+            with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:  # urllib would obey a proxy of the environment
+                connection.request("GET", "/metrics")
+                return connection.getresponse().read().decode()
         except OSError:
             assert process.poll() is None, process.communicate()
             if time.monotonic() > until_s:
