@@ -243,6 +243,7 @@ def cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("urllib.request._opener", None)  # made once, with the proxies of then: it would outlive this test
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "weights"))
     return tmp_path / "weights" / "hub" / "checkpoints"
 
